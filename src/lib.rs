@@ -1,0 +1,17 @@
+//! `airelays`: a local OpenAI-compatible server in front of one's own ChatGPT login.
+//!
+//! The modules are floors, lowest first; `docs/architecture.md` says what may name what, and a
+//! test holds it. Public are the ones that a program or a test starts from; everything else is
+//! private, so that what nobody uses is reported.
+
+// ground: bytes and shapes; no I/O, no clock, no async
+
+// domain: decisions; time is an argument
+
+// adapters: one outside thing each
+
+// use cases: the order in which things happen
+
+// surface: HTTP towards the client
+
+// shell: configuration, composition, commands
