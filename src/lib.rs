@@ -5,6 +5,9 @@
 //! private, so that what nobody uses is reported.
 
 // ground: bytes and shapes; no I/O, no clock, no async
+mod id;
+mod object;
+mod secret;
 
 // domain: decisions; time is an argument
 
