@@ -8,6 +8,7 @@
 mod id;
 mod object;
 mod secret;
+mod wire;
 
 // domain: decisions; time is an argument
 

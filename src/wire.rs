@@ -1,0 +1,16 @@
+//! The ground: what clients and the upstream send, as bytes and shapes.
+//!
+//! In reading order: how a JSON text is read and written; how a request is refused; what a request
+//! is made of and how it becomes the one that the upstream takes; how a stream is cut into events,
+//! what the events are called, and what a client is told of them.
+//!
+//! **Invariant:** nothing here does I/O, reads a clock or is `async`; a function of bytes gives the
+//! same bytes every time.
+
+pub mod json;
+pub mod read;
+pub mod reject;
+
+
+
+
