@@ -11,6 +11,12 @@ pub mod json;
 pub mod read;
 pub mod reject;
 
+pub mod notes;
+pub mod schema;
 
+pub mod content;
+pub mod model;
+pub mod tools;
 
+pub mod request;
 

@@ -1,0 +1,174 @@
+//! Files in requests: which of them the upstream reads, and as what.
+//!
+//! A file of the local store is put into the request: text as text, a PDF and a picture as
+//! themselves. What does not fit is refused, never cut.
+//!
+//! **Invariant:** a file goes upstream whole or not at all.
+//!
+//! Not here: the store. What it holds under an id is asked through a function.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+
+use super::image;
+use crate::wire::{
+    json::{
+        Value, shorten,
+        write::{Object, string},
+    },
+    reject::Reject,
+};
+
+/// The largest file that is put into a request as text, in bytes.
+pub const MAX_TEXT: usize = 1_000_000;
+
+/// Media types of texts, as prefixes.
+const TEXTS: &[&str] = &[
+    "text/",
+    "application/json",
+    "application/xml",
+    "application/yaml",
+    "application/x-yaml",
+    "application/csv",
+];
+
+/// Types that a file name tells, for data that comes without one.
+const BY_NAME: &[(&str, &str)] = &[
+    ("pdf", "application/pdf"),
+    ("txt", "text/plain"),
+    ("md", "text/markdown"),
+    ("csv", "text/csv"),
+    ("html", "text/html"),
+    ("json", "application/json"),
+    ("xml", "application/xml"),
+    ("yaml", "application/yaml"),
+    ("yml", "application/yaml"),
+];
+
+/// A file that the local store has.
+#[derive(Clone, Debug)]
+pub struct LocalFile {
+    pub name: String,
+    pub content_type: String,
+    pub content: Bytes,
+}
+
+/// Looks a file up by its id. `None` is an unknown id.
+pub type Lookup<'a> = dyn Fn(&str) -> Option<LocalFile> + 'a;
+
+/// The file that `id` names.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn find(id: Value<'_>, files: &Lookup<'_>) -> Result<LocalFile, Reject> {
+    let name = id.string()?;
+    files(&name).ok_or_else(|| {
+        let name = shorten(&name);
+        let message =
+            format!("Unknown local file id `{name}`. Upload it first with `POST /v1/files`.");
+        Reject::unsupported(id.path(), message).with_code("file_not_found")
+    })
+}
+
+/// Writes `file`, named by `id`, as a part of a message.
+///
+/// # Errors
+///
+/// When the upstream has no way to read it.
+pub fn write_local(out: &mut Vec<u8>, file: &LocalFile, id: Value<'_>) -> Result<(), Reject> {
+    let kind = file.content_type.to_ascii_lowercase();
+    let refuse = |why: String| {
+        let message = format!("File `{}` {why}", shorten(&file.name));
+        Err(Reject::unsupported(id.path(), message).with_code("unsupported_file"))
+    };
+    if TEXTS.iter().any(|text| kind.starts_with(text)) {
+        if file.content.len() > MAX_TEXT {
+            return refuse("is too large to inline as text without truncation.".to_owned());
+        }
+        let content = String::from_utf8_lossy(&file.content);
+        let head = format!("Uploaded file `{}` ({}):\n\n", file.name, file.content_type);
+        let mut part = Object::open(out);
+        part.text("type", "input_text");
+        part.text("text", &(head + &content));
+        part.close();
+    } else if kind.starts_with("application/pdf") {
+        let mut part = Object::open(out);
+        part.text("type", "input_file");
+        part.text("filename", &file.name);
+        write_data(part.field("file_data"), "application/pdf", &file.content);
+        part.close();
+    } else if kind.starts_with("image/") {
+        let Some(mime) = image::sniff(&file.content) else {
+            return refuse("is not an image.".to_owned());
+        };
+        let mut part = Object::open(out);
+        part.text("type", "input_image");
+        part.text("detail", "auto");
+        write_data(part.field("image_url"), mime, &file.content);
+        part.close();
+    } else {
+        let kind = shorten(&file.content_type);
+        return refuse(format!(
+            "with content type `{kind}` is not supported by the subscription backend."
+        ));
+    }
+    Ok(())
+}
+
+/// Writes a data URL of `content`.
+pub fn write_data(out: &mut Vec<u8>, mime: &str, content: &[u8]) {
+    let mut url = format!("data:{mime};base64,");
+    STANDARD.encode_string(content, &mut url);
+    string(out, &url);
+}
+
+/// Writes a part of a message from a file that came with the request.
+///
+/// # Errors
+///
+/// When its data is not in base64, or nothing tells what it is.
+pub fn write_inline(
+    out: &mut Vec<u8>,
+    data: Value<'_>,
+    name: Option<Value<'_>>,
+) -> Result<(), Reject> {
+    let text = data.string()?;
+    let name_text = name.map(Value::string).transpose()?;
+    let refuse = || {
+        let path = data.path();
+        let why = format!(
+            "Invalid '{path}': expected base64 data with its type, such as 'data:application/pdf;base64,...'."
+        );
+        Err(Reject::bad(path, "invalid_value", why))
+    };
+    let (mime, encoded) = match text.split_once(':') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("data") => {
+            let Some((_, encoded)) = image::split_data(rest) else { return refuse() };
+            (None, encoded)
+        }
+        Some(_) | None => {
+            let ending = name_text.as_deref().and_then(|name| Some(name.rsplit_once('.')?.1));
+            let known =
+                BY_NAME.iter().find(|(end, _)| ending.is_some_and(|e| e.eq_ignore_ascii_case(end)));
+            let Some((_, mime)) = known else { return refuse() };
+            (Some(*mime), &*text)
+        }
+    };
+    if !image::is_base64(encoded) {
+        return refuse();
+    }
+    let mut part = Object::open(out);
+    part.text("type", "input_file");
+    match name {
+        Some(name) => part.raw("filename", name.raw()),
+        None => part.text("filename", "upload.bin"),
+    }
+    match mime {
+        // Base64 has nothing to escape.
+        Some(mime) => part.raw("file_data", format!("\"data:{mime};base64,{encoded}\"").as_bytes()),
+        None => part.raw("file_data", data.raw()),
+    }
+    part.close();
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! A client's request as the one kind of request that the upstream takes.
+//!
+//! Each dialect is a function from bytes to bytes. What the backend cannot do is refused by name
+//! ([`Reject`]); what it decides itself is left out and told ([`Translated::ignored`]); the rest
+//! is written field by field, raw where nothing has to change.
+//!
+//! **Invariant:** the body has fields of the allow-list only, `store` is false, `stream` is true and
+//! `instructions` are not empty.
+//! **Invariant:** the same request by the same caller gives the same bytes and the same session.
+//!
+//! Not here: answers (`wire::reply`), stored conversations and files (`store`).
+
+pub mod chat;
+pub mod completions;
+pub mod responses;
+
+mod body;
+mod calls;
+mod format;
+mod items;
+mod params;
+mod settings;
+#[cfg(test)]
+pub mod tests;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use self::{
+    body::{Body, Writer},
+    calls::{Calls, Tool},
+    format::Format,
+    settings::Settings,
+};
+use super::{
+    content::file::Lookup,
+    json::{
+        Doc, Value,
+        write::{Array, Object},
+    },
+    notes::Notes,
+    reject::Reject,
+    tools::ToolNames,
+};
+use crate::id::uuid;
+
+/// What stands for instructions when a client gives none: the upstream requires some.
+const NO_INSTRUCTIONS: &[u8] = b"\".\"";
+
+/// How much of a message tells one dialogue from another, in bytes.
+const FINGERPRINT: usize = 64 * 1024;
+
+/// What a translation depends on besides the request itself.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Whether the route refuses whatever asks for a tool.
+    pub no_tools: bool,
+    /// What the local store has under the id of a file.
+    pub files: &'a Lookup<'a>,
+    /// Who calls, so that two callers never share a session.
+    pub key: &'a [u8],
+    /// What a header of the request names the session.
+    pub session_hint: Option<&'a str>,
+    /// Parameters that the upstream is known to refuse, such as `max_output_tokens` or
+    /// `reasoning.summary`: left out and told.
+    pub refused: &'a [String],
+    /// The summary of reasoning to ask for (`auto`) when the client says nothing about it.
+    pub reasoning_summary: Option<&'a str>,
+}
+
+impl std::fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("no_tools", &self.no_tools).finish_non_exhaustive()
+    }
+}
+
+/// A request ready to be sent, and what is needed to answer it.
+#[derive(Clone, Debug)]
+pub struct Translated {
+    /// The model as the client names it.
+    pub model: String,
+    body: Body,
+    /// Whether the client wants a stream.
+    pub stream: bool,
+    /// Paths of what was left out, in the client's terms. To be disclosed.
+    pub ignored: Vec<String>,
+    /// A UUID that stays the same for one dialogue of one caller.
+    pub session: String,
+    /// The local conversation that the request belongs to.
+    pub conversation: Option<String>,
+    pub reply: ReplyOptions,
+    own_names: Vec<(&'static str, String)>,
+}
+
+/// What the translation of the answer has to know of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplyOptions {
+    /// Whether a stream ends with its usage.
+    pub include_usage: bool,
+    /// Whether a call is answered in the older form, `function_call`.
+    pub legacy_function: bool,
+    /// The names of the tools, to be changed back.
+    pub names: ToolNames,
+    /// The tier that was asked of the upstream.
+    pub service_tier: Option<String>,
+}
+
+impl Translated {
+    /// The upstream request, as JSON.
+    pub fn body(&self) -> &Bytes {
+        self.body.bytes()
+    }
+
+    /// What the client calls the upstream's parameter `param`.
+    pub fn own_name(&self, param: &str) -> String {
+        own_name(&self.own_names, param)
+    }
+
+    /// This request without the parameter `param` (`max_output_tokens`, `reasoning.summary`), which
+    /// is then among the ignored. `None` if there is no such parameter or no request without it.
+    pub fn without(&self, param: &str) -> Option<Self> {
+        let body = self.body.without(param)?;
+        let mut ignored = self.ignored.clone();
+        ignored.push(self.own_name(param));
+        Some(Self { body, ignored, ..self.clone() })
+    }
+
+    /// This request without the reasoning of earlier turns, which one account encrypts and another
+    /// cannot read. `None` if there is none.
+    pub fn without_reasoning(&self) -> Option<Self> {
+        let doc = Doc::parse(self.body.value("input")?).ok()?;
+        let reasoning =
+            |item: &Value<'_>| item.get("type").is_some_and(|kind| kind.is("reasoning"));
+        let before = doc.root().items().count();
+        let kept: Vec<_> =
+            doc.root().items().filter(|item| !reasoning(item)).map(Value::raw).collect();
+        if kept.len() == before {
+            return None;
+        }
+        let body = self.body.with("input", &array(kept))?;
+        let mut ignored = self.ignored.clone();
+        ignored.push("reasoning".to_owned());
+        Some(Self { body, ignored, ..self.clone() })
+    }
+
+    /// Puts `items`, each a JSON object, before the input: the turns of a stored conversation.
+    ///
+    /// # Errors
+    ///
+    /// When calls and answers do not match in the whole of it.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for conversations, which are not served yet")
+    )]
+    pub fn prepend(&mut self, items: &[&[u8]]) -> Result<(), Reject> {
+        let own = self.body.value("input").unwrap_or(b"[]");
+        let own = own.get(1..own.len() - 1).filter(|own| !own.is_empty());
+        let input = array(items.iter().copied().chain(own));
+        items::check_calls(Doc::parse(&input)?.root())?;
+        if let Some(body) = self.body.with("input", &input) {
+            self.body = body;
+        }
+        Ok(())
+    }
+
+    /// This request to the model `model`, with `effort` unless the client asked for one itself.
+    pub fn with_model(mut self, model: &str, effort: &str) -> Self {
+        self.set_upstream_model(model);
+        let given = self.body.value("reasoning").unwrap_or(b"{}").to_vec();
+        let Ok(given) = Doc::parse(&given) else { return self };
+        if given.root().get("effort").is_some() {
+            return self;
+        }
+        let mut value = Vec::new();
+        let mut object = Object::open(&mut value);
+        for entry in given.root().entries() {
+            object.raw_field(entry.key.raw()).extend_from_slice(entry.value.raw());
+        }
+        super::json::write::string(object.field("effort"), effort);
+        object.close();
+        let body = self.body.with("reasoning", &value);
+        self.body = body.unwrap_or_else(|| self.body.and("reasoning", &value));
+        self
+    }
+
+    /// Asks another model than the client named. [`model`](Self::model) stays the client's.
+    pub fn set_upstream_model(&mut self, model: &str) {
+        let mut literal = Vec::new();
+        super::json::write::string(&mut literal, model);
+        if let Some(body) = self.body.with("model", &literal) {
+            self.body = body;
+        }
+    }
+}
+
+fn own_name(own_names: &[(&'static str, String)], param: &str) -> String {
+    let own = own_names.iter().find(|(upstream, _)| *upstream == param);
+    own.map_or(param, |(_, own)| own).to_owned()
+}
+
+fn array<'i>(items: impl IntoIterator<Item = &'i [u8]>) -> Vec<u8> {
+    let mut written = Vec::new();
+    let mut array = Array::open(&mut written);
+    for item in items {
+        array.item().extend_from_slice(item);
+    }
+    array.close();
+    written
+}
+
+/// A translation under way.
+#[derive(Debug)]
+struct Draft<'a> {
+    options: &'a Options<'a>,
+    notes: Notes<'a>,
+    names: ToolNames,
+    calls: Calls<'a>,
+    /// Whether earlier turns are stored elsewhere, so that a call may be missing here.
+    stored: bool,
+    /// Whether an input item has the word that JSON mode requires.
+    mentions_json: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(options: &'a Options<'a>) -> Self {
+        Self {
+            options,
+            notes: Notes::default(),
+            names: ToolNames::default(),
+            calls: Calls::default(),
+            stored: false,
+            mentions_json: false,
+        }
+    }
+
+    /// The answer to call `id` at `at`: what kind of tool it comes from.
+    fn answer(&mut self, id: &str, at: Value<'a>) -> Result<Tool, Reject> {
+        match self.calls.answer(id, at) {
+            Err(_) if self.stored => Ok(Tool::Function),
+            result => result,
+        }
+    }
+
+    /// Refuses JSON mode for an input that does not ask for JSON, as the upstream does.
+    fn check_json(&self, format: &Format<'_>, message: &str, param: &str) -> Result<(), Reject> {
+        if matches!(format, Format::Json) && !self.mentions_json && !self.stored {
+            return Err(Reject::bad(param, "invalid_value", message));
+        }
+        Ok(())
+    }
+
+    fn finish(self, body: Writer, settings: Settings<'a>, session: String) -> Translated {
+        let mut body = body.close();
+        let mut ignored = self.notes.finish();
+        let own_names = settings.own_names();
+        for parameter in self.options.refused {
+            if let Some(without) = body.without(parameter) {
+                body = without;
+                ignored.push(own_name(&own_names, parameter));
+            }
+        }
+        Translated {
+            model: settings.model.as_str().unwrap_or_default().into_owned(),
+            body,
+            stream: settings.stream,
+            ignored,
+            session,
+            conversation: settings.conversation,
+            own_names,
+            reply: ReplyOptions {
+                include_usage: settings.include_usage,
+                legacy_function: false,
+                names: self.names,
+                service_tier: settings.service_tier.map(str::to_owned),
+            },
+        }
+    }
+}
+
+/// The session of a request: what the client calls it, or else what a dialogue keeps from turn to
+/// turn: its model, its instructions and its first message.
+fn session(options: &Options<'_>, settings: &Settings<'_>, first: &[Option<Value<'_>>]) -> String {
+    let named = settings.cache_key.and_then(Value::as_str);
+    let named = named
+        .as_deref()
+        .or(options.session_hint)
+        .or(settings.conversation.as_deref())
+        .filter(|name| !name.is_empty());
+    let mut digest = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        digest.update(bytes.len().to_le_bytes());
+        digest.update(bytes.get(..FINGERPRINT).unwrap_or(bytes));
+    };
+    add(options.key);
+    if let Some(name) = named {
+        add(b"named");
+        add(name.as_bytes());
+    } else {
+        add(b"dialogue");
+        add(settings.model.raw());
+        for part in first {
+            add(part.map_or(b"", Value::raw));
+        }
+    }
+    let digest = digest.finalize();
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest).for_each(|(byte, digest)| *byte = digest);
+    uuid(bytes)
+}

@@ -1,0 +1,278 @@
+//! Input items of the Responses document, which are the upstream's own.
+//!
+//! Most of an item is copied as it stands. What changes: ids go, because nothing is stored under
+//! them; the system speaks as developer; names and ids of calls are made to fit; pictures and
+//! local files are looked at.
+//!
+//! **Invariant:** an item is written, told as left out, or refuses the request.
+
+use crate::wire::{
+    content::{self, Voice},
+    json::{
+        Kind, Value,
+        write::{Array, Object},
+    },
+    read::Expect,
+    reject::Reject,
+    request::{
+        Draft,
+        calls::{Calls, Tool, write_id},
+    },
+};
+
+/// Writes `input`, a string, an item or an array of items, as an array.
+///
+/// # Errors
+///
+/// When an item is not one, or cannot go upstream.
+pub fn write_input<'a>(
+    out: &mut Vec<u8>,
+    input: Value<'a>,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
+    let mut items = Array::open(out);
+    match input.kind() {
+        Kind::String => {
+            draft.mentions_json |= content::mentions_json(input);
+            write_user_text(items.item(), input);
+        }
+        Kind::Object => write_item(&mut items, input, draft)?,
+        Kind::Array => {
+            for item in input.items() {
+                write_item(&mut items, item, draft)?;
+            }
+        }
+        Kind::Null | Kind::Bool | Kind::Number => {
+            return Err(Reject::wrong_type(input, "a string, an object, or an array"));
+        }
+    }
+    items.close();
+    Ok(())
+}
+
+/// Writes a user's message of one text.
+pub fn write_user_text(out: &mut Vec<u8>, text: Value<'_>) {
+    let mut item = Object::open(out);
+    item.text("type", "message");
+    item.text("role", "user");
+    let mut parts = Array::open(item.field("content"));
+    content::write_text(parts.item(), text, Voice::Input);
+    parts.close();
+    item.close();
+}
+
+/// What tells a dialogue: the first thing that a user says in it.
+pub fn first_words(input: Value<'_>) -> Option<Value<'_>> {
+    let user = |item: &Value<'_>| item.get("role").is_some_and(|role| role.is("user"));
+    match input.kind() {
+        Kind::Array => input.items().find(user).and_then(|item| item.get("content")),
+        Kind::Object => input.get("content"),
+        Kind::String | Kind::Null | Kind::Bool | Kind::Number => Some(input),
+    }
+}
+
+/// Refuses `input`, in the upstream's form, if calls and answers in it do not match.
+///
+/// # Errors
+///
+/// When one has not got the other.
+pub fn check_calls(input: Value<'_>) -> Result<(), Reject> {
+    let mut calls = Calls::default();
+    for item in input.items() {
+        let Some(id) = item.get("call_id").and_then(Value::as_str) else { continue };
+        match &*item.get("type").and_then(Value::as_str).unwrap_or_default() {
+            "function_call" => calls.call(id, Tool::Function, item),
+            "custom_tool_call" => calls.call(id, Tool::Custom, item),
+            "local_shell_call" => calls.optional(id, Tool::Function, item),
+            "function_call_output" | "custom_tool_call_output" => {
+                calls.answer(&id, item)?;
+            }
+            _ => {}
+        }
+    }
+    calls.finish()
+}
+
+fn write_item<'a>(
+    items: &mut Array<'_>,
+    item: Value<'a>,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
+    let kind = match item.object()?.given("type") {
+        Some(kind) => kind.string()?,
+        None if item.get("role").is_some() => "message".into(),
+        None if item.get("id").is_some() => "item_reference".into(),
+        None => return Err(Reject::missing(item, "type")),
+    };
+    match &*kind {
+        "message" => write_message(items.item(), item, draft),
+        "function_call" => write_call(items.item(), item, Tool::Function, draft),
+        "custom_tool_call" => write_call(items.item(), item, Tool::Custom, draft),
+        "function_call_output" | "custom_tool_call_output" => {
+            write_output(items.item(), item, &kind, draft)
+        }
+        "reasoning" => write_reasoning(items, item, draft),
+        "item_reference" => Err(Reject::invalid(
+            item,
+            "Items cannot be referred to by id: the subscription backend stores none. Send the item itself.",
+        )),
+        "additional_tools" if draft.options.no_tools => {
+            Err(Reject::unsupported(item.path(), "This route disables tools."))
+        }
+        // Its id is part of what was compacted.
+        "compaction" | "compaction_summary" => {
+            items.item().extend_from_slice(item.raw());
+            Ok(())
+        }
+        "local_shell_call" => {
+            let id = item.required("call_id")?.name()?;
+            draft.calls.optional(id, Tool::Function, item);
+            write_without_id(items.item(), item);
+            Ok(())
+        }
+        _ => {
+            write_without_id(items.item(), item);
+            Ok(())
+        }
+    }
+}
+
+fn write_message<'a>(
+    out: &mut Vec<u8>,
+    message: Value<'a>,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
+    const PASSTHROUGH: &str = "internal_chat_message_metadata_passthrough";
+    let known = ["type", "role", "content", "id", "status", "phase", PASSTHROUGH];
+    draft.notes.unknown(message, &known);
+    let role = message.required("role")?.one_of(&["user", "assistant", "system", "developer"])?;
+    let (role, voice) = match role {
+        "assistant" => (role, Voice::Output),
+        "system" => ("developer", Voice::Input),
+        _ => (role, Voice::Input),
+    };
+    let content = message.required("content")?;
+    let mut item = Object::open(out);
+    item.text("type", "message");
+    item.text("role", role);
+    let (files, notes) = (draft.options.files, &mut draft.notes);
+    content::write_parts(item.field("content"), content, voice, files, notes)?;
+    draft.mentions_json |= content::mentions_json(content);
+    if let Some(phase) = message.given("phase") {
+        item.raw("phase", phase.expect(Expect::String)?.raw());
+    }
+    if let Some(metadata) = message.given(PASSTHROUGH) {
+        item.raw(PASSTHROUGH, metadata.raw());
+    }
+    item.close();
+    Ok(())
+}
+
+fn write_call<'a>(
+    out: &mut Vec<u8>,
+    call: Value<'a>,
+    tool: Tool,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
+    const EXTRAS: [&str; 3] = ["status", "namespace", "encrypted_function_args"];
+    let (kind, input) = match tool {
+        Tool::Function => ("function_call", "arguments"),
+        Tool::Custom => ("custom_tool_call", "input"),
+    };
+    let known = ["type", "id", "call_id", "name", input, EXTRAS[0], EXTRAS[1], EXTRAS[2]];
+    draft.notes.unknown(call, &known);
+    let id = call.required("call_id")?.name()?;
+    let name = call.required("name")?.name()?;
+    let mut item = Object::open(out);
+    item.text("type", kind);
+    // A name inside a namespace is not declared on its own.
+    match call.given("namespace") {
+        Some(_) => item.text("name", &name),
+        None => item.text("name", &draft.names.upstream(&name)),
+    }
+    item.raw(input, call.required(input)?.expect(Expect::String)?.raw());
+    write_id(item.field("call_id"), &id);
+    for extra in EXTRAS {
+        if let Some(value) = call.given(extra) {
+            item.raw(extra, value.expect(Expect::String)?.raw());
+        }
+    }
+    item.close();
+    draft.calls.call(id, tool, call);
+    Ok(())
+}
+
+fn write_output<'a>(
+    out: &mut Vec<u8>,
+    answer: Value<'a>,
+    kind: &str,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
+    const EXTRAS: [&str; 3] = ["status", "name", "namespace"];
+    let known = ["type", "id", "call_id", "output", EXTRAS[0], EXTRAS[1], EXTRAS[2]];
+    draft.notes.unknown(answer, &known);
+    let id = answer.required("call_id")?.name()?;
+    let output = answer.required("output")?.expect(Expect::StringOrArray)?;
+    draft.answer(&id, answer)?;
+    draft.mentions_json |= content::mentions_json(output);
+    let mut item = Object::open(out);
+    item.text("type", kind);
+    write_id(item.field("call_id"), &id);
+    let out = item.field("output");
+    if output.kind() == Kind::String {
+        out.extend_from_slice(output.raw());
+    } else {
+        content::write_parts(out, output, Voice::Input, draft.options.files, &mut draft.notes)?;
+    }
+    for extra in EXTRAS {
+        if let Some(value) = answer.given(extra) {
+            item.raw(extra, value.expect(Expect::String)?.raw());
+        }
+    }
+    item.close();
+    Ok(())
+}
+
+/// Reasoning of an earlier turn: what is encrypted in it goes back as it came. An id without that
+/// would name an item that the upstream does not have.
+fn write_reasoning<'a>(
+    items: &mut Array<'_>,
+    reasoning: Value<'a>,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
+    let known = ["type", "id", "summary", "content", "encrypted_content", "status"];
+    draft.notes.unknown(reasoning, &known);
+    let encrypted = reasoning.given("encrypted_content");
+    encrypted.map(|text| text.expect(Expect::String)).transpose()?;
+    let id = reasoning.given("id").map(|id| id.expect(Expect::String)).transpose()?;
+    if encrypted.is_none() && id.is_some() {
+        draft.notes.drop(reasoning);
+        return Ok(());
+    }
+    let summary = reasoning.given("summary").map(Value::array).transpose()?;
+    let mut item = Object::open(items.item());
+    item.text("type", "reasoning");
+    if let Some(id) = id {
+        item.raw("id", id.raw());
+    }
+    item.raw("summary", summary.map_or(b"[]", Value::raw));
+    if let Some(content) = reasoning.given("content") {
+        item.raw("content", content.array()?.raw());
+    }
+    if let Some(encrypted) = encrypted {
+        item.raw("encrypted_content", encrypted.raw());
+    }
+    item.close();
+    Ok(())
+}
+
+fn write_without_id(out: &mut Vec<u8>, item: Value<'_>) {
+    if item.get("id").is_none() {
+        return out.extend_from_slice(item.raw());
+    }
+    let mut written = Object::open(out);
+    for entry in item.entries().filter(|entry| !entry.key.is("id")) {
+        written.raw_field(entry.key.raw()).extend_from_slice(entry.value.raw());
+    }
+    written.close();
+}

@@ -1,0 +1,200 @@
+//! `POST /v1/responses`: the upstream's own dialect, cut down to what the subscription takes.
+//!
+//! Not here: items of the input (`wire::request::items`), tools (`wire::tools`).
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Draft, NO_INSTRUCTIONS, Options, Translated,
+    body::Writer,
+    format::Format,
+    items,
+    params::{self, CHAT_ONLY, CHOICES, COMMON, RESPONSES, Rule, Table},
+    session,
+    settings::Settings,
+};
+use crate::wire::{
+    json::{Doc, Value, write::Array},
+    notes::Notes,
+    read::Expect,
+    reject::Reject,
+    tools::{self, Unsaid},
+};
+
+/// Room for what is written around the client's own bytes.
+const AROUND: usize = 4096;
+
+/// What the upstream can include in an answer.
+const INCLUDABLE: &[&str] = &[
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+];
+
+/// What is also read when the body comes to the chat route.
+const ON_CHAT: &Table = &[("response_format", Rule::Used)];
+
+/// The route that a body of this dialect came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Responses,
+    Chat,
+}
+
+/// The upstream request for a Responses request.
+///
+/// # Errors
+///
+/// When it is not a valid one, or asks for what the backend cannot do.
+pub fn translate(body: &[u8], options: &Options<'_>) -> Result<Translated, Reject> {
+    let doc = Doc::parse(body)?;
+    from_request(doc.root().object()?, options, Route::Responses)
+}
+
+/// The upstream request for a body of this dialect.
+///
+/// # Errors
+///
+/// When it is not a valid one, or asks for what the backend cannot do.
+pub fn from_request(
+    request: Value<'_>,
+    options: &Options<'_>,
+    route: Route,
+) -> Result<Translated, Reject> {
+    let mut draft = Draft::new(options);
+    let (name, on_chat): (_, [&Table; 2]) = match route {
+        Route::Responses => ("responses", [&[], &[]]),
+        Route::Chat => ("chat.completions", [ON_CHAT, CHAT_ONLY]),
+    };
+    params::check(
+        request,
+        &[COMMON, CHOICES, RESPONSES, on_chat[0], on_chat[1]],
+        name,
+        &mut draft.notes,
+    )?;
+    if options.no_tools {
+        tools::refuse_all(request)?;
+    }
+    let mut settings = Settings::read(request, &mut draft.notes)?;
+    draft.stored = settings.conversation.is_some();
+    check_truncation(request, &mut draft.notes)?;
+    let format = read_text(request, route, &mut settings, &mut draft.notes)?;
+    let input = request.required("input")?;
+
+    let mut body = Writer::with_capacity(request.raw().len() + AROUND);
+    body.raw("model", settings.model.raw());
+    let instructions = write_instructions(&mut body, request)?;
+    items::write_input(body.field("input"), input, &mut draft)?;
+    draft.check_json(
+        &format,
+        "Response input messages must contain the word 'json' in some form to use 'text.format' of type 'json_object'.",
+        "input",
+    )?;
+    if !draft.stored {
+        draft.calls.finish()?;
+    }
+    write_tools(&mut body, request, &mut draft)?;
+    settings.write_reasoning(&mut body, options);
+    body.raw("store", b"false");
+    body.raw("stream", b"true");
+    write_include(&mut body, request, &mut draft.notes)?;
+    let session = session(options, &settings, &[instructions, items::first_words(input)]);
+    settings.write_text(&mut body, &format)?;
+    if let Some(metadata) = request.given("client_metadata").map(Value::object).transpose()? {
+        body.raw("client_metadata", metadata.raw());
+    }
+    settings.write_rest(&mut body, &session);
+    Ok(draft.finish(body, settings, session))
+}
+
+fn write_instructions<'a>(
+    body: &mut Writer,
+    request: Value<'a>,
+) -> Result<Option<Value<'a>>, Reject> {
+    let given = request.given("instructions");
+    let given = given.map(|text| text.expect(Expect::String)).transpose()?;
+    let blank = given.and_then(Value::as_str).is_none_or(|text| text.trim().is_empty());
+    body.raw("instructions", given.filter(|_| !blank).map_or(NO_INSTRUCTIONS, Value::raw));
+    Ok(given)
+}
+
+/// The default of the document and the only way of the backend is not to truncate.
+fn check_truncation<'a>(request: Value<'a>, notes: &mut Notes<'a>) -> Result<(), Reject> {
+    if let Some(truncation) = request.given("truncation")
+        && truncation.one_of(&["auto", "disabled"])? == "auto"
+    {
+        notes.drop(truncation);
+    }
+    Ok(())
+}
+
+fn read_text<'a>(
+    request: Value<'a>,
+    route: Route,
+    settings: &mut Settings<'a>,
+    notes: &mut Notes<'a>,
+) -> Result<Format<'a>, Reject> {
+    let text = request.given("text").map(Value::object).transpose()?;
+    let chat_format = request.given("response_format").filter(|_| route == Route::Chat);
+    let Some(text) = text else { return Format::read(chat_format, notes) };
+    notes.unknown(text, &["format", "verbosity"]);
+    if let Some(verbosity) = text.given("verbosity") {
+        settings.verbosity = Some(verbosity.expect(Expect::String)?);
+    }
+    Format::read(text.given("format").or(chat_format), notes)
+}
+
+fn write_tools<'a>(
+    body: &mut Writer,
+    request: Value<'a>,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
+    let (notes, names) = (&mut draft.notes, &mut draft.names);
+    let declared = request.given("tools").map(Value::array).transpose()?;
+    if let Some(declared) = declared.filter(|tools| tools.items().next().is_some()) {
+        let mut written = Array::open(body.field("tools"));
+        for tool in declared.items() {
+            tools::declare(&mut written, tool, Unsaid::Strict, names, notes)?;
+        }
+        written.close();
+    }
+    if let Some(choice) = request.given("tool_choice") {
+        tools::choose(body.field("tool_choice"), choice, names, notes)?;
+    }
+    if let Some(parallel) = request.given("parallel_tool_calls") {
+        parallel.boolean()?;
+        body.raw("parallel_tool_calls", parallel.raw());
+    }
+    Ok(())
+}
+
+fn write_include<'a>(
+    body: &mut Writer,
+    request: Value<'a>,
+    notes: &mut Notes<'a>,
+) -> Result<(), Reject> {
+    let Some(include) = request.given("include") else { return Ok(()) };
+    let mut included = Vec::new();
+    for name in include.array()?.items() {
+        name.expect(Expect::String)?;
+        if INCLUDABLE.iter().any(|known| name.is(known)) {
+            included.push(name);
+        } else {
+            notes.drop(name);
+        }
+    }
+    if included.is_empty() {
+        return Ok(());
+    }
+    let mut written = Array::open(body.field("include"));
+    for name in included {
+        written.item().extend_from_slice(name.raw());
+    }
+    written.close();
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! What all dialects promise, and the notation in which their tests read.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use expect_test::ExpectFile;
+
+use super::{Options, Translated, chat, completions, responses};
+use crate::wire::{
+    content::file::LocalFile,
+    json::{Doc, Kind},
+    read::Expect,
+    reject::Reject,
+};
+
+/// The smallest picture there is: one transparent pixel.
+pub const PNG: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=";
+
+type Translate = fn(&[u8], &Options<'_>) -> Result<Translated, Reject>;
+
+pub const DIALECTS: [(&str, Translate); 3] = [
+    ("chat", chat::translate),
+    ("responses", responses::translate),
+    ("completions", completions::translate),
+];
+
+/// A store with one file of each kind.
+pub fn files(id: &str) -> Option<LocalFile> {
+    let file = |name: &str, content_type: &str, content: &[u8]| {
+        let content = Bytes::copy_from_slice(content);
+        Some(LocalFile { name: name.to_owned(), content_type: content_type.to_owned(), content })
+    };
+    match id {
+        "file_text" => file("a.md", "text/markdown", b"# \xff hi"),
+        "file_pdf" => file("a.pdf", "application/pdf", b"%PDF-1"),
+        "file_png" => file("a.jpg", "image/jpeg", b"\x89PNG\r\n\x1a\n"),
+        "file_fake" => file("b.png", "image/png", b"<svg/>"),
+        "file_zip" => file("a.zip", "application/zip", b"PK"),
+        "file_full" => file("full.txt", "text/plain", &vec![b'x'; 1_000_000]),
+        "file_over" => file("over.txt", "text/plain", &vec![b'x'; 1_000_001]),
+        _ => None,
+    }
+}
+
+pub const OPTIONS: Options<'static> = Options {
+    no_tools: false,
+    files: &files,
+    key: b"key",
+    session_hint: None,
+    refused: &[],
+    reasoning_summary: None,
+};
+
+/// Holds a file of cases. A line that begins with `=` is a line of the result of the request above
+/// it; `#` is a title; `PNG` is a small picture. `expand` completes the short forms of requests.
+pub fn check_cases(file: &ExpectFile, translate: Translate, expand: fn(&str) -> String) {
+    let cases = file.data();
+    let mut result = String::new();
+    for line in cases.lines().filter(|line| !line.starts_with('=')) {
+        let _ = writeln!(result, "{line}");
+        if !line.is_empty() && !line.starts_with('#') {
+            let request = expand(line).replace("PNG", PNG);
+            let shown = show(translate(request.as_bytes(), &OPTIONS)).replace(PNG, "PNG");
+            shown.lines().for_each(|line| result += &["= ", line, "\n"].concat());
+        }
+    }
+    file.assert_eq(&result);
+}
+
+/// What a translation gives, one field of the upstream request to a line. What is the same in
+/// every request is checked and left out.
+fn show(result: Result<Translated, Reject>) -> String {
+    let translated = match result {
+        Ok(translated) => translated,
+        Err(Reject { status, message, param, code }) => {
+            let [param, code] = [param.as_deref(), code].map(|it| it.unwrap_or("-"));
+            return format!("{status:?} {param} {code}: {message}\n");
+        }
+    };
+    let doc = upstream(translated.body());
+    let own_key = format!("\"{}\"", translated.session);
+    let mut lines = String::new();
+    for entry in doc.root().entries() {
+        let usual = match &*entry.name() {
+            "model" => r#""m""#,
+            "instructions" => r#"".""#,
+            "input" => {
+                r#"[{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}]"#
+            }
+            "store" => "false",
+            "stream" => "true",
+            "prompt_cache_key" => &own_key,
+            _ => "",
+        };
+        if entry.value.raw() != usual.as_bytes() {
+            let value = String::from_utf8_lossy(entry.value.raw());
+            let _ = writeln!(lines, "{}: {value}", entry.name());
+        }
+    }
+    if !translated.ignored.is_empty() {
+        let _ = writeln!(lines, "ignored: {}", translated.ignored.join(", "));
+    }
+    lines
+}
+
+/// The upstream request in `body`, which has to be one.
+pub fn upstream(body: &[u8]) -> Doc<'_> {
+    const ALLOWED: &[&str] = &[
+        "model",
+        "instructions",
+        "input",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "reasoning",
+        "store",
+        "stream",
+        "include",
+        "service_tier",
+        "prompt_cache_key",
+        "text",
+        "client_metadata",
+        "max_output_tokens",
+    ];
+    let text = String::from_utf8_lossy(body);
+    serde_json::from_slice::<serde_json::Value>(body).expect(&text);
+    // Which refuses duplicate keys.
+    let doc = Doc::parse(body).expect(&text);
+    let root = doc.root();
+    assert!(root.entries().all(|entry| ALLOWED.contains(&&*entry.name())), "{text}");
+    assert!(root.get("model").is_some_and(|model| model.kind() == Kind::String), "{text}");
+    assert!(root.get("input").is_some_and(|input| input.kind() == Kind::Array), "{text}");
+    assert_eq!(root.get("store").and_then(super::Value::as_bool), Some(false), "{text}");
+    assert_eq!(root.get("stream").and_then(super::Value::as_bool), Some(true), "{text}");
+    let instructions = root.get("instructions").and_then(super::Value::as_str);
+    assert!(instructions.is_some_and(|text| !text.trim().is_empty()), "{text}");
+    doc
+}
+
+/// Bodies in which every field that a dialect knows is set.
+const FULL: [&str; 3] = [
+    include_str!("cases/chat_full.json"),
+    include_str!("cases/responses_full.json"),
+    include_str!("cases/completions_full.json"),
+];
+
+/// One value of each kind, and some that are nearly right.
+const OTHERS: &[&str] = &[
+    "null",
+    "true",
+    "7",
+    "-1",
+    "1.5",
+    "\"\"",
+    "\"x\"",
+    "[]",
+    "{}",
+    "[7]",
+    "[{}]",
+    "{\"type\":\"x\"}",
+];
+
+#[test]
+fn a_full_request_of_each_dialect_is_translated() {
+    for ((dialect, translate), full) in DIALECTS.into_iter().zip(FULL) {
+        let translated = translate(full.as_bytes(), &OPTIONS);
+        upstream(translated.expect(dialect).body());
+    }
+}
+
+/// Every value of a full request replaced by every other kind of value: a refusal that says where,
+/// or a request that the upstream takes.
+#[test]
+fn a_wrong_type_anywhere_is_refused_or_harmless() {
+    for ((dialect, translate), full) in DIALECTS.into_iter().zip(FULL) {
+        let doc = Doc::parse(full.as_bytes()).expect("valid");
+        let mut values = vec![doc.root()];
+        let mut n_refused = 0;
+        while let Some(value) = values.pop() {
+            values.extend(value.items());
+            values.extend(value.entries().map(|entry| entry.value));
+            let range = full.as_bytes().as_ptr_range();
+            let start = value.raw().as_ptr().addr() - range.start.addr();
+            let end = start + value.raw().len();
+            for other in OTHERS {
+                let body = [&full[..start], other, &full[end..]].concat();
+                let place = format!("{dialect} {} = {other}", value.path());
+                match translate(body.as_bytes(), &OPTIONS) {
+                    Ok(translated) => drop(upstream(translated.body())),
+                    Err(reject) => {
+                        n_refused += 1;
+                        let param = reject.param.unwrap_or_default();
+                        let names = param.split_once(['.', '[']).map_or(&*param, |(top, _)| top);
+                        let known = names.is_empty() || full.contains(&format!("\"{names}\""));
+                        assert!(known, "{place}: {param}");
+                        assert!(
+                            param.is_empty() == value.path().is_empty() || !names.is_empty(),
+                            "{place}"
+                        );
+                        assert!(!reject.message.is_empty() && reject.code.is_some(), "{place}");
+                    }
+                }
+            }
+        }
+        assert!(n_refused > 300, "{dialect}: {n_refused}");
+    }
+}
+
+/// Each parameter of the tables with a value of a wrong type is refused by its name.
+#[test]
+fn a_parameter_of_a_wrong_type_is_named() {
+    use super::params::{CHAT, CHAT_ONLY, CHOICES, COMMON, COMPLETIONS, RESPONSES, Rule};
+    let tables = [
+        [COMMON, CHOICES, CHAT_ONLY, CHAT],
+        [COMMON, CHOICES, RESPONSES, &[]],
+        [COMMON, CHOICES, COMPLETIONS, &[]],
+    ];
+    for (((dialect, translate), full), tables) in DIALECTS.into_iter().zip(FULL).zip(tables) {
+        let doc = Doc::parse(full.as_bytes()).expect("valid");
+        for (name, rule) in tables.into_iter().flatten() {
+            let wrong: &[u8] =
+                if matches!(rule, Rule::Stripped(Expect::Number)) { b"[7]" } else { b"1.5" };
+            let mut body = Vec::new();
+            let mut object = crate::wire::json::write::Object::open(&mut body);
+            for entry in doc.root().entries().filter(|entry| !entry.key.is(name)) {
+                object.raw(&entry.name(), entry.value.raw());
+            }
+            object.raw(name, wrong);
+            object.close();
+            let reject = translate(&body, &OPTIONS).expect_err(name);
+            let param = reject.param.unwrap_or_default();
+            assert_eq!(param, *name, "{dialect}");
+        }
+    }
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |limit: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).expect("31 bits") % limit
+    };
+    for ((_, translate), full) in DIALECTS.into_iter().zip(FULL) {
+        for _ in 0..3_000 {
+            let mut body = full.as_bytes().to_vec();
+            for _ in 0..=below(3) {
+                let (from, to) = (below(body.len()), below(body.len()));
+                match below(3) {
+                    0 => body[from] = b"{}[]\",:0\\ntu\x00\xff"[below(14)],
+                    1 => drop(body.drain(from.min(to)..from.max(to).min(from.min(to) + 20))),
+                    _ => body.swap(from, to),
+                }
+            }
+            if let Ok(translated) = translate(&body, &OPTIONS) {
+                upstream(translated.body());
+            }
+        }
+    }
+}
+
+fn chat_of(rest: &str, options: &Options<'_>) -> Translated {
+    let body = format!(r#"{{"model":"m",{rest}}}"#);
+    chat::translate(body.as_bytes(), options).expect(rest)
+}
+
+const FIRST: &str = r#""messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]"#;
+
+#[test]
+fn one_dialogue_is_one_session() {
+    let later = r#""messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]"#;
+    let session = chat_of(FIRST, &OPTIONS).session;
+    assert_eq!(session.len(), 36);
+    assert_eq!(chat_of(later, &OPTIONS).session, session);
+    let others = [
+        chat_of(FIRST, &Options { key: b"other", ..OPTIONS }).session,
+        chat_of(&FIRST.replace("\"a\"", "\"b\""), &OPTIONS).session,
+        chat_of(&FIRST.replace("\"s\"", "\"t\""), &OPTIONS).session,
+        chat_of(FIRST, &Options { session_hint: Some("h"), ..OPTIONS }).session,
+        chat_of(&format!(r#"{FIRST},"prompt_cache_key":"k""#), &OPTIONS).session,
+        chat_of(&format!(r#"{FIRST},"conversation":"c""#), &OPTIONS).session,
+    ];
+    assert!(!others.contains(&session), "{others:?}");
+}
+
+#[test]
+fn a_named_session_goes_by_its_name() {
+    let keyed = format!(r#"{FIRST},"prompt_cache_key":"h""#);
+    let hint = Options { session_hint: Some("h"), ..OPTIONS };
+    let session = chat_of(&keyed, &OPTIONS).session;
+    assert_eq!(chat_of(&keyed.replace("\"a\"", "\"b\""), &OPTIONS).session, session);
+    assert_eq!(chat_of(FIRST, &hint).session, session);
+    let conversation = format!(r#"{FIRST},"conversation":{{"id":"h"}}"#);
+    let translated = chat_of(&conversation, &OPTIONS);
+    assert_eq!(translated.session, session);
+    assert_eq!(translated.conversation.as_deref(), Some("h"));
+}
+
+#[test]
+fn what_the_upstream_is_known_to_refuse_is_left_out_and_told() {
+    let refused: Vec<_> =
+        ["max_output_tokens", "reasoning.summary", "text.verbosity", "service_tier"]
+            .map(str::to_owned)
+            .into();
+    let options = Options { refused: &refused, reasoning_summary: Some("auto"), ..OPTIONS };
+    let rest = format!(
+        r#"{FIRST},"max_tokens":9,"reasoning_effort":"low","verbosity":"low","service_tier":"fast""#
+    );
+    let translated = chat_of(&rest, &options);
+    let doc = upstream(translated.body());
+    assert!(doc.root().get("text").is_none() && doc.root().get("max_output_tokens").is_none());
+    assert_eq!(
+        doc.root().get("reasoning").map(super::Value::raw),
+        Some(&br#"{"effort":"low"}"#[..])
+    );
+    let mut ignored = translated.ignored.clone();
+    ignored.sort();
+    assert_eq!(ignored, ["max_tokens", "reasoning.summary", "service_tier", "verbosity"]);
+    let asked = chat_of(FIRST, &Options { reasoning_summary: Some("auto"), ..OPTIONS });
+    let doc = upstream(asked.body());
+    assert_eq!(
+        doc.root().get("reasoning").map(super::Value::raw),
+        Some(&br#"{"summary":"auto"}"#[..])
+    );
+}
+
+#[test]
+fn a_refused_parameter_is_cut_and_told() {
+    let translated = chat_of(&format!(r#"{FIRST},"max_tokens":9,"top_p":1"#), &OPTIONS);
+    let without = translated.without("max_output_tokens").expect("there");
+    assert!(upstream(without.body()).root().get("max_output_tokens").is_none());
+    assert_eq!(without.ignored, ["top_p", "max_tokens"], "as the client calls it");
+    assert!(without.without("max_output_tokens").is_none());
+    assert!(translated.without("input").is_none());
+}
+
+#[test]
+fn reasoning_of_another_account_can_be_taken_out() {
+    let body = br#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"g"},{"role":"user","content":"hi"}],"max_output_tokens":16}"#;
+    let translated = responses::translate(body, &OPTIONS).expect("valid");
+    let without = translated.without_reasoning().expect("there is some");
+    let doc = upstream(without.body());
+    assert_eq!(doc.root().get("input").map(|input| input.items().count()), Some(1));
+    assert_eq!(without.ignored, ["reasoning"]);
+    assert!(without.without_reasoning().is_none());
+    assert!(without.without("max_output_tokens").is_some(), "the places of fields still hold");
+}
+
+#[test]
+fn a_stored_conversation_comes_before_the_input() {
+    let body = br#"{"model":"m","conversation":"c","input":[{"type":"function_call_output","call_id":"c1","output":"x"}]}"#;
+    let call = br#"{"type":"function_call","call_id":"c1","name":"f","arguments":"{}"}"#;
+    let mut translated = responses::translate(body, &OPTIONS).expect("calls may be stored");
+    let open = String::from_utf8_lossy(call).replace("c1", "c2").into_bytes();
+    let unanswered = translated.clone().prepend(&[&open, call]).expect_err("open");
+    assert_eq!(unanswered.message, "No tool output found for function call c2.");
+    assert!(translated.clone().prepend(&[]).is_err());
+    translated.prepend(&[&call[..]]).expect("answered");
+    let doc = upstream(translated.body());
+    let input = doc.root().get("input").expect("there");
+    assert_eq!(input.items().next().map(super::Value::raw), Some(&call[..]));
+    translated.set_upstream_model("other");
+    assert!(upstream(translated.body()).root().get("model").is_some_and(|model| model.is("other")));
+    assert_eq!(translated.model, "m");
+}
+
+#[test]
+fn too_many_paths_are_cut_short() {
+    let fields: Vec<_> = (0..5000).map(|i| format!("\"x{i}\":1")).collect();
+    let translated = chat_of(&format!("{FIRST},{}", fields.join(",")), &OPTIONS);
+    assert_eq!(translated.ignored.len(), 101);
+    assert_eq!(translated.ignored.last().map(String::as_str), Some("..."));
+}
+
+#[test]
+fn a_picture_is_looked_at_to_its_end() {
+    let picture = format!("{}{}", &PNG[..PNG.len() - 4], "AAAA".repeat(3_000));
+    let rest = format!(
+        r#""messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"data:image/jpeg;base64,{picture}"}}}}]}}]"#
+    );
+    let translated = chat_of(&rest, &OPTIONS);
+    let body = String::from_utf8_lossy(translated.body());
+    assert!(body.contains(&format!("data:image/png;base64,{picture}")));
+    let broken = format!(r#"{{"model":"m",{}}}"#, rest.replace("AAAA\"", "AA*A\""));
+    assert!(chat::translate(broken.as_bytes(), &OPTIONS).is_err());
+}
