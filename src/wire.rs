@@ -20,3 +20,7 @@ pub mod tools;
 
 pub mod request;
 
+pub mod event;
+pub mod reply;
+pub mod sse;
+pub mod usage;

@@ -1,0 +1,245 @@
+//! Answers in the dialect that the upstream speaks itself: forwarded, or put together.
+//!
+//! A stream is passed on as it arrived. Only three things are changed: the final response object
+//! gets the streamed items as its `output` when the upstream left that empty, the account's
+//! `safety_identifier` is taken out, and `codex.*` events are kept from clients that do not know
+//! them.
+//!
+//! **Invariant:** a run of events in which nothing needs a change is the buffer that arrived.
+
+use bytes::Bytes;
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use crate::{
+    object::Object,
+    wire::{
+        event::{EventKind, ResponseEvent, ResponseHead, read},
+        reply::{
+            End, Progress, Unreadable,
+            items::{Items, with_member, write_with},
+            unreadable,
+        },
+        sse::{self, Frame},
+        tools::ToolNames,
+    },
+};
+
+const IDENTITY: &[u8] = b"\"safety_identifier\":";
+
+/// Passes a stream on and remembers what its last event has to repeat.
+#[derive(Debug)]
+pub struct Forward {
+    /// Whether the client is one that knows `codex.*` events.
+    knows_private: bool,
+    names: ToolNames,
+    items: Items,
+    /// The last event, for the number that the next one has.
+    last: Bytes,
+}
+
+impl Forward {
+    pub fn new(knows_private: bool, names: ToolNames) -> Self {
+        Self { knows_private, names, items: Items::default(), last: Bytes::new() }
+    }
+
+    /// The `sequence_number` of an event that follows what has been passed on.
+    pub fn next_number(&self) -> i64 {
+        let last = sse::frames(&self.last).next();
+        let event = last.as_ref().and_then(|last| Object::read(&last.data));
+        event.and_then(|event| event.integer("sequence_number")).map_or(0, |last| last + 1)
+    }
+
+    /// What a client gets for a run of whole events; nothing after the one that ends the answer.
+    ///
+    /// An event that is not what its name says ends it, too; what precedes it is passed on.
+    pub fn run(&mut self, run: &Bytes) -> (Bytes, Result<Progress, Unreadable>) {
+        let mut rewritten: Option<Vec<u8>> = None;
+        let (mut kept, mut at) = (0, 0);
+        let mut progress = Ok(Progress::More);
+        for frame in sse::frames(run) {
+            let end = at + frame.raw.len();
+            let (change, next) = match self.look(&frame) {
+                Ok(looked) => looked,
+                Err(unreadable) => {
+                    progress = Err(unreadable);
+                    break;
+                }
+            };
+            if let Some(change) = change {
+                let out = rewritten.get_or_insert_default();
+                out.extend_from_slice(&run[kept..at]);
+                out.extend_from_slice(&change);
+                kept = end;
+            }
+            if !frame.data.is_empty() {
+                self.last = run.slice(at..end);
+            }
+            at = end;
+            if next != Progress::More {
+                progress = Ok(next);
+                break;
+            }
+        }
+        let Some(mut out) = rewritten else {
+            return (run.slice(..at), progress);
+        };
+        out.extend_from_slice(&run[kept..at]);
+        (Bytes::from(out), progress)
+    }
+
+    /// What stands in the place of `frame`, unless it stays, and where the answer stands then.
+    fn look(&mut self, frame: &Frame<'_>) -> Result<(Option<Vec<u8>>, Progress), Unreadable> {
+        let kind = EventKind::of(frame);
+        let failed = || Progress::Failed(Bytes::copy_from_slice(&frame.data));
+        if matches!(kind, EventKind::Completed | EventKind::Incomplete) {
+            let whole = end(&mut self.items, kind, frame)?;
+            return Ok((final_event(frame, &whole.body), whole.progress));
+        }
+        if kind == EventKind::Failed {
+            return Ok((without_identity(frame.raw), failed()));
+        }
+        if kind == EventKind::Error {
+            return Ok((error_event(frame, self.next_number()), failed()));
+        }
+        let is_private = kind == EventKind::Private && !self.knows_private;
+        // The end mark of another dialect: an SDK would stop there as if all were well.
+        let change = if is_private || *frame.data == *b"[DONE]" {
+            Some(Vec::new())
+        } else if kind == EventKind::Other && !is_object(&frame.data) {
+            return Err(unreadable(frame));
+        } else if matches!(kind, EventKind::Created | EventKind::Handshake) {
+            without_identity(frame.raw)
+        } else {
+            self.items.note(kind, frame, &self.names)?
+        };
+        Ok((change, Progress::More))
+    }
+}
+
+fn is_object(data: &[u8]) -> bool {
+    let data = data.trim_ascii();
+    data.starts_with(b"{") && data.ends_with(b"}")
+}
+
+/// Collects one response object.
+#[derive(Debug, Default)]
+pub struct Collect {
+    names: ToolNames,
+    items: Items,
+    body: Vec<u8>,
+}
+
+impl Collect {
+    pub fn new(names: ToolNames) -> Self {
+        Self { names, ..Self::default() }
+    }
+
+    /// Reads a run of whole events up to the one that ends the answer.
+    ///
+    /// # Errors
+    ///
+    /// When an event that carries output is not what its name says.
+    pub fn read_run(&mut self, run: &[u8]) -> Result<Progress, Unreadable> {
+        for frame in sse::frames(run) {
+            let kind = EventKind::of(&frame);
+            if matches!(kind, EventKind::Completed | EventKind::Incomplete) {
+                let whole = end(&mut self.items, kind, &frame)?;
+                self.body = match whole.body {
+                    Body::Rebuilt(body) | Body::AsItCame(body) => body,
+                };
+                return Ok(whole.progress);
+            }
+            if matches!(kind, EventKind::Failed | EventKind::Error) {
+                return Ok(Progress::Failed(Bytes::copy_from_slice(&frame.data)));
+            }
+            self.items.note(kind, &frame, &self.names)?;
+        }
+        Ok(Progress::More)
+    }
+
+    /// The response object, once the answer has ended.
+    pub fn finish(self) -> Vec<u8> {
+        self.body
+    }
+}
+
+struct Whole {
+    body: Body,
+    progress: Progress,
+}
+
+/// A response object without the account's identity.
+enum Body {
+    AsItCame(Vec<u8>),
+    Rebuilt(Vec<u8>),
+}
+
+/// What the last event says, with the streamed items in it if it has none itself.
+fn end(items: &mut Items, kind: EventKind, frame: &Frame<'_>) -> Result<Whole, Unreadable> {
+    let parts = || {
+        let event: ResponseEvent<'_> = serde_json::from_slice(&frame.data).ok()?;
+        Some((event.response, read::<ResponseHead<'_>>(event.response)?))
+    };
+    let (response, head) = parts().ok_or_else(|| unreadable(frame))?;
+    let raw = response.get().as_bytes();
+    let progress = End::progress(kind, &head, frame);
+    let body = match Object::read(raw) {
+        Some(object) if head.items().is_empty() && !items.is_empty() => {
+            let mut rebuilt = Vec::new();
+            write_with(&object, "output", &items.output(kind), &mut rebuilt);
+            Body::Rebuilt(without_identity(&rebuilt).unwrap_or(rebuilt))
+        }
+        Some(_) | None => Body::AsItCame(without_identity(raw).unwrap_or_else(|| raw.to_vec())),
+    };
+    Ok(Whole { body, progress })
+}
+
+/// `bytes` with the account's identity nulled, or `None` when they do not show it.
+///
+/// Inside a string the quotes of this pattern would be escaped, so it is always a member's name.
+fn without_identity(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut kept = 0;
+    for at in memmem::find_iter(bytes, IDENTITY) {
+        let value = at + IDENTITY.len();
+        let space = bytes[value..].iter().take_while(|byte| **byte == b' ').count();
+        let Some([b'"', text @ ..]) = bytes.get(value + space..) else {
+            continue;
+        };
+        let Some(length) = memchr::memchr(b'"', text) else { continue };
+        out.extend_from_slice(&bytes[kept..value]);
+        out.extend_from_slice(b"null");
+        kept = value + space + 1 + length + 1;
+    }
+    if kept == 0 {
+        return None;
+    }
+    out.extend_from_slice(&bytes[kept..]);
+    Some(out)
+}
+
+/// What stands in the place of the last event, unless it stays.
+fn final_event(frame: &Frame<'_>, body: &Body) -> Option<Vec<u8>> {
+    let Body::Rebuilt(body) = body else {
+        return without_identity(frame.raw);
+    };
+    with_member(frame, "response", body)
+}
+
+/// An `error` event that says the same flat and nested, whichever of the two it came as.
+///
+/// The published document has the members flat; SDKs raise an exception for the nested ones.
+fn error_event(frame: &Frame<'_>, number: i64) -> Option<Vec<u8>> {
+    let event = Object::read(&frame.data)?;
+    let nested = event.object("error");
+    let given = |name| nested.as_ref().unwrap_or(&event).raw(name).map_or("null", RawValue::get);
+    let [code, message, param] = ["code", "message", "param"].map(given);
+    // A flat event's `type` is its own name.
+    let kind = if nested.is_some() { given("type") } else { "\"server_error\"" };
+    let number = event.integer("sequence_number").unwrap_or(number);
+    let data = format!(
+        r#"{{"type":"error","code":{code},"message":{message},"param":{param},"sequence_number":{number},"error":{{"message":{message},"type":{kind},"param":{param},"code":{code}}}}}"#
+    );
+    Some(format!("event: error\ndata: {}\n\n", data.replace(['\n', '\r'], " ")).into_bytes())
+}
