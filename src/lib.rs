@@ -11,6 +11,10 @@ mod secret;
 mod wire;
 
 // domain: decisions; time is an argument
+mod address;
+mod credential;
+mod limit;
+mod redact;
 
 // adapters: one outside thing each
 
