@@ -17,6 +17,10 @@ mod limit;
 mod redact;
 
 // adapters: one outside thing each
+mod clock;
+mod private_file;
+mod relay_token;
+mod transport;
 
 // use cases: the order in which things happen
 

@@ -1,0 +1,244 @@
+//! Files that belong to the owner alone.
+//!
+//! Every file that the program creates is made here: 0600 in directories of 0700 from the moment
+//! it exists, replaced whole or not at all, and on disk before the caller is told so.
+//!
+//! Invariant: no other module creates a file.
+//! Invariant: a reader of a replaced file sees the old content or the new, never a part.
+
+mod socket;
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use tempfile::{Builder, NamedTempFile};
+
+pub use self::socket::{NoSocket, SocketFile, listen};
+
+const OWNER_ONLY_FILE: u32 = 0o600;
+const OWNER_ONLY_DIR: u32 = 0o700;
+
+/// Makes `dir` and its missing parents, each readable by the owner only.
+///
+/// Directories that exist keep their mode: they may be the owner's choice.
+///
+/// # Errors
+///
+/// When a directory cannot be made, or something that is no directory stands in its place.
+pub fn create_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY_DIR).create(dir)
+}
+
+/// The mode of a directory that nobody else may look into.
+pub fn owner_only_dir() -> fs::Permissions {
+    fs::Permissions::from_mode(OWNER_ONLY_DIR)
+}
+
+/// Puts `content` at `path`, in one step and durably.
+///
+/// # Errors
+///
+/// When the directory cannot be made or the disk refuses; `path` is then as it was.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    create(path)?.fill(content)
+}
+
+/// Room on the disk for a content that is not known yet. Given back when dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    temporary: NamedTempFile,
+    path: PathBuf,
+}
+
+/// Takes room for `size` bytes that are to stand at `path` later.
+///
+/// For what must not be lost and can be had only once: ask for it when there is room to keep it.
+///
+/// # Errors
+///
+/// When the directory cannot be made or the disk is full.
+pub fn reserve(path: &Path, size: usize) -> io::Result<Reserved> {
+    let mut reserved = create(path)?;
+    reserved.temporary.write_all(&vec![0; size])?;
+    reserved.temporary.as_file().sync_all()?;
+    Ok(reserved)
+}
+
+impl Reserved {
+    /// Puts `content` where the room was taken for, in one step and durably.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses all the same; the old content is then as it was.
+    pub fn fill(mut self, content: &[u8]) -> io::Result<()> {
+        self.temporary.rewind()?;
+        self.temporary.write_all(content)?;
+        let length = self.temporary.stream_position()?;
+        self.temporary.as_file().set_len(length)?;
+        self.temporary.as_file().sync_all()?;
+        self.temporary.persist(&self.path)?;
+        // Without this the new name may be lost in a power cut although the content is safe.
+        File::open(parent(&self.path))?.sync_all()
+    }
+}
+
+fn create(path: &Path) -> io::Result<Reserved> {
+    let dir = parent(path);
+    create_dir(dir)?;
+    let temporary = Builder::new()
+        .prefix(".airelays-")
+        .permissions(fs::Permissions::from_mode(OWNER_ONLY_FILE))
+        .tempfile_in(dir)?;
+    Ok(Reserved { temporary, path: path.to_owned() })
+}
+
+/// Opens `path` for appending, making it and its directory when missing.
+///
+/// # Errors
+///
+/// When it cannot be made or opened, or is a symbolic link.
+pub fn append(path: &Path) -> io::Result<File> {
+    create_dir(parent(path))?;
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(OWNER_ONLY_FILE)
+        .custom_flags(no_follow())
+        .open(path)
+}
+
+/// The content of `path`, or `None` when there is no such file.
+///
+/// # Errors
+///
+/// When it cannot be read, or is larger than `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = Vec::new();
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > limit {
+        return Err(io::Error::other(format!("larger than {limit} bytes")));
+    }
+    Ok(Some(content))
+}
+
+/// Removes `path`. Whether there was such a file.
+///
+/// # Errors
+///
+/// When it is there and cannot be removed.
+pub fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Held while this process alone may change what the lock stands for.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "closing it is what releases the lock")] File);
+
+/// Waits for the lock at `path`, a file beside what it guards that is never removed.
+///
+/// Blocks the thread; call it where that is allowed.
+///
+/// # Errors
+///
+/// When the lock file cannot be made.
+pub fn lock(path: &Path) -> io::Result<Lock> {
+    let file = append(path)?;
+    file.lock()?;
+    Ok(Lock(file))
+}
+
+/// The lock at `path` if nobody else has it.
+///
+/// # Errors
+///
+/// When the lock file cannot be made, or the file system has no locks.
+pub fn try_lock(path: &Path) -> io::Result<Option<Lock>> {
+    let file = append(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock(file))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn no_follow() -> i32 {
+    rustix::fs::OFlags::NOFOLLOW.bits().try_into().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("exists").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_it_makes_is_the_owners_alone() {
+        let home = tempfile::tempdir().expect("directory");
+        let path = home.path().join("a/b/token");
+        replace(&path, b"one").expect("written");
+        replace(&path, b"two").expect("replaced");
+        assert_eq!(read(&path, 9).expect("read"), Some(b"two".to_vec()));
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(&home.path().join("a")), 0o700);
+        append(&home.path().join("log")).expect("opened");
+        assert_eq!(mode(&home.path().join("log")), 0o600);
+        let names = fs::read_dir(home.path().join("a/b")).expect("listed").count();
+        assert_eq!(names, 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn room_is_taken_before_and_given_back() {
+        let home = tempfile::tempdir().expect("directory");
+        let path = home.path().join("x");
+        let entries = || fs::read_dir(home.path()).expect("listed").count();
+        for content in [&b"short"[..], b"", &[7; 300]] {
+            let reserved = reserve(&path, 100).expect("room");
+            reserved.fill(content).expect("written");
+            assert_eq!(read(&path, 999).expect("read").as_deref(), Some(content));
+            assert_eq!((mode(&path), entries()), (0o600, 1));
+        }
+        drop(reserve(&path, 100).expect("room"));
+        assert_eq!(entries(), 1);
+    }
+
+    #[test]
+    fn a_log_is_never_written_through_a_link() {
+        let home = tempfile::tempdir().expect("directory");
+        let link = home.path().join("link");
+        std::os::unix::fs::symlink(home.path().join("elsewhere"), &link).expect("linked");
+        assert!(append(&link).is_err());
+    }
+
+    #[test]
+    fn too_much_and_nothing_are_told_apart() {
+        let home = tempfile::tempdir().expect("directory");
+        let path = home.path().join("x");
+        assert_eq!(read(&path, 2).expect("absent"), None);
+        replace(&path, b"abc").expect("written");
+        assert!(read(&path, 2).is_err());
+        assert!(remove(&path).expect("removed"));
+        assert!(!remove(&path).expect("absent"));
+    }
+}
