@@ -17,6 +17,7 @@ mod limit;
 mod redact;
 
 // adapters: one outside thing each
+mod auth;
 mod clock;
 mod private_file;
 mod relay_token;

@@ -1,0 +1,417 @@
+//! The login as the rest of the program holds it: asked for a credential, it has a good one.
+//!
+//! One renewal runs at a time: those who want one meanwhile wait for it and share its outcome, in
+//! this process by a mutex, across processes by the lock of the file. Whoever gets his turn looks
+//! at the file again, because what he came for may have been done. A renewal is a task of its
+//! own: it ends even if the client whose request began it has gone.
+//!
+//! **Invariant:** a refresh token is spent only by who holds the lock and has just read it.
+//! **Invariant:** there is room on the disk before a token is spent for its successor.
+//! **Invariant:** what the issuer refused for good is not offered to it again.
+//!
+//! Not here: retrying a request after a renewal (`relay`), the exchange itself (`issuer`).
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::uri::InvalidUri;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Lack, LoginError, Outage, blocking,
+    file::{Found, Stamp, Store},
+    issuer::Issuer,
+    lock,
+    stored::Record,
+};
+use crate::{
+    clock::Clock,
+    credential::{Credential, Lifetime, Unusable},
+    private_file::Reserved,
+    redact::Redactor,
+    secret::Secret,
+    transport::Transport,
+};
+
+/// How long a request waits for a renewal while its own token would still do.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A clock that is wrong by years must not make every request renew.
+const RENEWALS_APART: Duration = Duration::from_hours(1);
+/// How long a failed renewal is not repeated while the token would still do.
+const PAUSE: Duration = Duration::from_mins(1);
+/// A token that is refused this soon after it was issued will not be mended by another.
+const FRESH: Duration = Duration::from_mins(1);
+
+/// Under which the redactor knows the tokens.
+const SOURCE: &str = "login";
+
+/// Which login, and how it is renewed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub path: PathBuf,
+    /// Such as `https://auth.openai.com`.
+    pub issuer: String,
+    pub client_id: String,
+    /// For one exchange with the issuer, answer included.
+    pub timeout: Duration,
+    /// For other processes to finish with the file.
+    pub lock_wait: Duration,
+}
+
+/// One stored login. Clones are the same login.
+#[derive(Clone, Debug)]
+pub struct Login(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    issuer: Issuer,
+    lock_wait: Duration,
+    clock: Clock,
+    tasks: TaskTracker,
+    /// Is told of all tokens, so that the log never shows them.
+    redactor: Redactor,
+    /// Held by the one renewal that runs in this process.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Never locked across an await.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Option<Known>,
+    /// How many renewals have ended.
+    ended: u64,
+    /// How the last renewal failed, if it did.
+    failed: Option<(Instant, LoginError)>,
+    renewed_at: Option<Instant>,
+    /// The refresh token that was refused for good.
+    refused: Option<(Secret, LoginError)>,
+    unsaved: Option<Unsaved>,
+}
+
+/// The file as it was when last read.
+#[derive(Clone, Debug)]
+struct Known {
+    stamp: Option<Stamp>,
+    login: Result<Arc<Snapshot>, LoginError>,
+}
+
+/// A stored login, made ready for use.
+#[derive(Debug)]
+struct Snapshot {
+    refresh: Option<Secret>,
+    access: Option<Secret>,
+    credential: Result<Arc<Credential>, Unusable>,
+    lifetime: Lifetime,
+    /// The tokens are another issuer's than the one we would send them to.
+    is_foreign: bool,
+}
+
+/// What the disk did not take although there had been room for it.
+#[derive(Debug)]
+struct Unsaved {
+    spent: Secret,
+    record: Record,
+}
+
+impl Login {
+    /// # Errors
+    ///
+    /// When the issuer is no address.
+    pub fn new(
+        settings: Settings,
+        transport: Transport,
+        clock: Clock,
+        tasks: TaskTracker,
+        redactor: Redactor,
+    ) -> Result<Self, InvalidUri> {
+        let Settings { issuer, client_id, timeout, .. } = settings;
+        Ok(Self(Arc::new(Inner {
+            store: Store::new(&settings.path),
+            issuer: Issuer::new(&issuer, client_id, timeout, transport)?,
+            lock_wait: settings.lock_wait,
+            clock,
+            tasks,
+            redactor,
+            turn: Arc::default(),
+            state: Mutex::default(),
+        })))
+    }
+
+    /// A credential that can be expected to work.
+    ///
+    /// # Errors
+    ///
+    /// When there is no login, or it has ended and cannot be renewed.
+    pub async fn credential(&self) -> Result<Arc<Credential>, LoginError> {
+        let login = self.current().await?;
+        let usable = match login.credential() {
+            Ok(usable) => usable,
+            Err(_) if login.may_become_usable() => {
+                return self.renew(login.access.clone()).await?.credential();
+            }
+            Err(error) => return Err(error),
+        };
+        let now = self.0.clock.now();
+        if !self.should_renew(&login, now) {
+            return Ok(usable);
+        }
+        let renewal = self.renew(login.access.clone());
+        if login.lifetime.is_over(now) {
+            return renewal.await?.credential();
+        }
+        match tokio::time::timeout(PATIENCE, renewal).await {
+            Ok(Ok(renewed)) => renewed.credential(),
+            Ok(Err(_)) | Err(_) => Ok(usable),
+        }
+    }
+
+    /// Another credential for the same account, after the upstream answered 401 to `spent`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none to be had, or the login is another account's by now.
+    pub async fn after_unauthorized(
+        &self,
+        spent: &Credential,
+    ) -> Result<Arc<Credential>, LoginError> {
+        let other = match self.current().await?.credential() {
+            Ok(current) if !current.is_same_token(spent) => current,
+            Ok(_) if self.is_fresh() => return Err(REJECTED),
+            Ok(_) | Err(_) => self.renew(Some(spent.access.clone())).await?.credential()?,
+        };
+        if other.account_id != spent.account_id {
+            return Err(LoginError::AccountMismatch);
+        }
+        Ok(other)
+    }
+
+    /// What the file holds; read again only if it was changed.
+    async fn current(&self) -> Result<Arc<Snapshot>, LoginError> {
+        let stamp = self.0.store.stamp().map_err(|error| LoginError::unread(error.into()))?;
+        let known = self.0.state.lock().known.clone();
+        match known.filter(|known| known.stamp == stamp) {
+            Some(known) => known.login,
+            None => self.load().await.map(|(stamp, found)| self.adopt(stamp, &found.record)),
+        }
+    }
+
+    async fn load(&self) -> Result<(Option<Stamp>, Found), LoginError> {
+        let store = self.0.store.clone();
+        // The stamp comes first: a change in between is noticed next time.
+        let (stamp, found) = blocking(move || store.stamp().map(|stamp| (stamp, store.load())))
+            .await?
+            .map_err(|error| LoginError::unread(error.into()))?;
+        match found {
+            Ok(Some(found)) => Ok((stamp, found)),
+            Ok(None) => Err(LoginError::Missing),
+            Err(error) => {
+                let error = LoginError::unread(error);
+                self.0.state.lock().known = Some(Known { stamp, login: Err(error.clone()) });
+                Err(error)
+            }
+        }
+    }
+
+    fn adopt(&self, stamp: Option<Stamp>, record: &Record) -> Arc<Snapshot> {
+        let tokens = &record.tokens;
+        let tokens = [&tokens.id, &tokens.access, &tokens.refresh];
+        self.0.redactor.replace(SOURCE, tokens.into_iter().flatten().cloned());
+        let login = Arc::new(Snapshot::of(record, self.0.issuer.base()));
+        let known = Known { stamp, login: Ok(Arc::clone(&login)) };
+        self.0.state.lock().known = Some(known);
+        login
+    }
+
+    /// Whether a token that is at hand is to be renewed.
+    fn should_renew(&self, login: &Snapshot, now: Timestamp) -> bool {
+        let lifetime = login.lifetime;
+        let instant = self.0.clock.instant();
+        let within = |then: Instant, span| instant.saturating_duration_since(then) < span;
+        let state = self.0.state.lock();
+        let renewed = state.renewed_at.is_some_and(|then| within(then, RENEWALS_APART));
+        let failed = state.failed.as_ref().is_some_and(|(then, _)| within(*then, PAUSE));
+        let is_due = lifetime.is_due(now) && !renewed && (lifetime.is_over(now) || !failed);
+        let unsaved = state.unsaved.as_ref().map(|unsaved| &unsaved.spent);
+        is_due || unsaved.is_some_and(|spent| is_same(Some(spent), login.refresh.as_ref()))
+    }
+
+    fn is_fresh(&self) -> bool {
+        let now = self.0.clock.instant();
+        let renewed_at = self.0.state.lock().renewed_at;
+        renewed_at.is_some_and(|then| now.saturating_duration_since(then) < FRESH)
+    }
+
+    /// Sees to it that `spent` is replaced, by whoever is first.
+    async fn renew(&self, spent: Option<Secret>) -> Result<Arc<Snapshot>, LoginError> {
+        let ended = self.0.state.lock().ended;
+        let turn = Arc::clone(&self.0.turn).lock_owned().await;
+        {
+            let state = self.0.state.lock();
+            if let (true, Some((_, error))) = (state.ended != ended, &state.failed) {
+                return Err(error.clone());
+            }
+        }
+        let login = self.clone();
+        let renewal = self.0.tasks.spawn(async move {
+            let _turn = turn;
+            let outcome = login.renew_alone(spent).await;
+            let mut state = login.0.state.lock();
+            state.ended += 1;
+            state.failed =
+                outcome.as_ref().err().map(|error| (login.0.clock.instant(), error.clone()));
+            drop(state);
+            outcome
+        });
+        renewal.await.unwrap_or(Err(LoginError::outage(Outage::Stopping)))
+    }
+
+    /// The renewal itself. Only who has the turn of this process comes here.
+    async fn renew_alone(&self, spent: Option<Secret>) -> Result<Arc<Snapshot>, LoginError> {
+        let _alone = lock(&self.0.store, self.0.lock_wait).await?;
+        let (stamp, found) = self.load().await?;
+        let login = self.adopt(stamp, &found.record);
+        let was_renewed = !is_same(login.access.as_ref(), spent.as_ref());
+        if was_renewed && !login.lifetime.is_over(self.0.clock.now()) {
+            return Ok(login);
+        }
+        if !login.may_become_usable() {
+            login.credential()?;
+        }
+        let refresh = login.refresh.clone();
+        let refresh = refresh.ok_or(LoginError::Incomplete(Lack::RefreshToken))?;
+        self.check_not_refused(&refresh)?;
+        let (store, size) = (self.0.store.clone(), found.json.len());
+        let room = blocking(move || store.reserve(size)).await?.map_err(LoginError::unwritten)?;
+        let record = match self.unsaved(&refresh) {
+            Some(record) => record,
+            None => match self.0.issuer.renew(&refresh).await {
+                Ok(answer) => found.record.renewed(answer, self.0.clock.now()),
+                Err(error) => return self.give_up(refresh, error).await,
+            },
+        };
+        self.save(room, &found, refresh, record).await
+    }
+
+    fn check_not_refused(&self, refresh: &Secret) -> Result<(), LoginError> {
+        match &self.0.state.lock().refused {
+            Some((refused, error)) if is_same(Some(refused), Some(refresh)) => Err(error.clone()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What the issuer gave for `refresh` earlier, if the disk did not take it.
+    fn unsaved(&self, refresh: &Secret) -> Option<Record> {
+        let mut state = self.0.state.lock();
+        // A file that holds another token by now has been given a newer login.
+        state.unsaved.take_if(|unsaved| !is_same(Some(&unsaved.spent), Some(refresh)));
+        state.unsaved.as_ref().map(|unsaved| unsaved.record.clone())
+    }
+
+    async fn save(
+        &self,
+        room: Reserved,
+        found: &Found,
+        spent: Secret,
+        record: Record,
+    ) -> Result<Arc<Snapshot>, LoginError> {
+        let written = match record.write_over(&found.json) {
+            Ok(json) => {
+                let store = self.0.store.clone();
+                blocking(move || room.fill(&json).and_then(|()| store.stamp())).await?
+            }
+            Err(error) => Err(error.into()),
+        };
+        match written {
+            Ok(stamp) => {
+                let now = self.0.clock.instant();
+                let mut state = self.0.state.lock();
+                state.unsaved = None;
+                state.refused = None;
+                state.renewed_at = Some(now);
+                drop(state);
+                Ok(self.adopt(stamp, &record))
+            }
+            Err(error) => {
+                self.0.state.lock().unsaved = Some(Unsaved { spent, record });
+                Err(LoginError::unwritten(error))
+            }
+        }
+    }
+
+    /// Remembers a final refusal, unless a program that does not know our lock was faster.
+    async fn give_up(
+        &self,
+        refresh: Secret,
+        error: LoginError,
+    ) -> Result<Arc<Snapshot>, LoginError> {
+        if !matches!(error, LoginError::Terminal { .. }) {
+            return Err(error);
+        }
+        let (stamp, found) = self.load().await?;
+        let login = self.adopt(stamp, &found.record);
+        if is_same(login.refresh.as_ref(), Some(&refresh)) {
+            self.0.state.lock().refused = Some((refresh, error.clone()));
+            return Err(error);
+        }
+        Ok(login)
+    }
+}
+
+impl Snapshot {
+    fn of(record: &Record, issuer: &str) -> Self {
+        let tokens = &record.tokens;
+        Self {
+            refresh: tokens.refresh.clone(),
+            access: tokens.access.clone(),
+            credential: tokens.credential(record.bound_account_id.as_ref()).map(Arc::new),
+            lifetime: tokens.lifetime(record.last_refresh),
+            is_foreign: record.is_foreign(issuer),
+        }
+    }
+
+    fn credential(&self) -> Result<Arc<Credential>, LoginError> {
+        if self.is_foreign {
+            return Err(LoginError::OtherIssuer);
+        }
+        self.credential.clone().map_err(|unusable| match unusable {
+            Unusable::NoTokens => LoginError::Incomplete(Lack::Tokens),
+            Unusable::NoAccess => LoginError::Incomplete(Lack::AccessToken),
+            Unusable::NoAccount => LoginError::Incomplete(Lack::AccountId),
+            Unusable::OtherAccount => LoginError::AccountMismatch,
+        })
+    }
+
+    /// Whether new tokens can make up for what is missing.
+    fn may_become_usable(&self) -> bool {
+        match self.credential {
+            _ if self.is_foreign => false,
+            Err(Unusable::NoAccess | Unusable::NoAccount) => {
+                self.access.is_none() && self.refresh.is_some()
+            }
+            Ok(_) | Err(Unusable::NoTokens | Unusable::OtherAccount) => false,
+        }
+    }
+}
+
+const REJECTED: LoginError = LoginError::Terminal {
+    code: "rejected",
+    message: "ChatGPT does not accept the login right after it was renewed.",
+};
+
+fn is_same(one: Option<&Secret>, other: Option<&Secret>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.matches(other.expose().as_bytes()),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
