@@ -22,6 +22,7 @@ mod clock;
 mod private_file;
 mod relay_token;
 mod transport;
+mod upstream;
 
 // use cases: the order in which things happen
 

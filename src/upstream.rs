@@ -1,0 +1,149 @@
+//! The ChatGPT backend as its clients see it: what is sent, and what an answer means.
+//!
+//! Credentials and addresses are arguments. The relay says plainly what it is in `User-Agent`;
+//! `originator` and `version` carry what the backend's model list depends on.
+//!
+//! **Invariant:** no token is loaded, renewed or remembered here.
+//! **Invariant:** headers are built from what is listed here; none of a client's are copied.
+//!
+//! Not here: sending again (`relay`), what a client is told (`api::error`), events (`wire`).
+
+pub mod catalogue;
+pub mod failure;
+pub mod inference;
+pub mod usage;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use failure::{Deadline, Failure};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::Full;
+use tower::ServiceExt;
+
+use crate::{
+    clock::Clock,
+    credential::Credential,
+    transport::{self, Body, Transport},
+};
+
+const ACCOUNT_ID: HeaderName = HeaderName::from_static("chatgpt-account-id");
+const FEDRAMP: HeaderName = HeaderName::from_static("x-openai-fedramp");
+const ORIGINATOR: HeaderName = HeaderName::from_static("originator");
+const VERSION: HeaderName = HeaderName::from_static("version");
+
+/// Some models answer 404 to requests that name no originator, and this one is always known.
+const CODEX: HeaderValue = HeaderValue::from_static("codex_cli_rs");
+
+const FAILURE_LIMIT: usize = 64 << 10;
+const FAILURE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the backend is and how long it is waited for.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Such as `https://chatgpt.com/backend-api/codex`.
+    pub base_url: String,
+    /// The version of the Codex client whose models are wanted, such as `0.156.1`.
+    pub client_version: String,
+    /// Such as `airelays/0.1.0`.
+    pub user_agent: String,
+    /// From sending a request to the head of its answer.
+    pub headers_timeout: Duration,
+    /// Between two pieces of an answer.
+    pub idle_timeout: Duration,
+}
+
+/// The backend. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Upstream(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    transport: Transport,
+    clock: Clock,
+    responses: Uri,
+    models: Uri,
+    /// What every request carries.
+    headers: HeaderMap,
+    headers_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl Upstream {
+    /// # Errors
+    ///
+    /// When the address is none, or a setting cannot stand in a header.
+    pub fn new(
+        settings: &Settings,
+        transport: Transport,
+        clock: Clock,
+    ) -> Result<Self, http::Error> {
+        let base = settings.base_url.trim_end_matches('/');
+        let version = &settings.client_version;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, HeaderValue::from_str(&settings.user_agent)?);
+        headers.insert(VERSION, HeaderValue::from_str(version)?);
+        headers.insert(ORIGINATOR, CODEX);
+        Ok(Self(Arc::new(Inner {
+            transport,
+            clock,
+            responses: format!("{base}/responses").parse::<Uri>()?,
+            models: format!("{base}/models?client_version={version}").parse::<Uri>()?,
+            headers,
+            headers_timeout: settings.headers_timeout,
+            idle_timeout: settings.idle_timeout,
+        })))
+    }
+
+    /// Where inference requests go, for the log.
+    pub fn inference_url(&self) -> String {
+        self.0.responses.to_string()
+    }
+
+    /// A request signed with `credential`, without a body.
+    fn request(
+        &self,
+        method: Method,
+        uri: &Uri,
+        credential: &Credential,
+    ) -> Result<Unsent, Failure> {
+        // A credential that cannot stand in a header is one that nobody accepts.
+        let value = |text: &str| {
+            HeaderValue::from_str(text).map_err(|_| Failure::Unauthorized { code: None })
+        };
+        let mut token = value(&format!("Bearer {}", credential.access.expose()))?;
+        token.set_sensitive(true);
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&self.0.headers);
+        headers.insert(header::AUTHORIZATION, token);
+        headers.insert(ACCOUNT_ID, value(credential.account_id.as_str())?);
+        if credential.fedramp {
+            headers.insert(FEDRAMP, HeaderValue::from_static("true"));
+        }
+        Ok(request)
+    }
+
+    /// The head of a successful answer; every other answer is a failure.
+    async fn send(&self, request: Unsent) -> Result<Response<Body>, Failure> {
+        let sending = self.0.transport.clone().oneshot(request);
+        let answer = tokio::time::timeout(self.0.headers_timeout, sending)
+            .await
+            .map_err(|_| Failure::Timeout(Deadline::Headers))?
+            .map_err(Failure::of_sending)?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.failure(answer).await) }
+    }
+
+    /// What an answer that is no success says. Its body is not waited for longer than it is worth.
+    async fn failure(&self, answer: Response<Body>) -> Failure {
+        let (head, body) = answer.into_parts();
+        let body = transport::read_at_most(body, FAILURE_LIMIT);
+        let body = tokio::time::timeout(FAILURE_TIMEOUT, body).await;
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
+        failure::classify(head.status, &head.headers, &body, self.0.clock.now())
+    }
+}
+
+type Unsent = Request<Full<Bytes>>;
