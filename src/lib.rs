@@ -21,6 +21,7 @@ mod auth;
 mod clock;
 mod private_file;
 mod relay_token;
+pub mod sim;
 mod traffic;
 mod transport;
 mod upstream;

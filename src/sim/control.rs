@@ -1,0 +1,106 @@
+//! Control over HTTP, under `/sim/`: for tests that are written in another language.
+//!
+//! It is no part of what is imitated and is not recorded.
+
+use axum::{
+    Router,
+    extract::State,
+    routing::{get, post},
+};
+use bytes::Bytes;
+use http::Uri;
+use serde_json::Value;
+
+use crate::sim::{
+    Simulator,
+    answer::Answer,
+    form::{pairs, value},
+    record::Recorded,
+    script::{ScriptError, Step},
+    tree::{fields, object},
+};
+
+pub(super) fn router(simulator: &Simulator) -> Router {
+    Router::new()
+        .route("/sim/requests", get(requests))
+        .route("/sim/counters", get(counters))
+        .route("/sim/login", get(login))
+        .route("/sim/clear", post(clear))
+        .route("/sim/script", post(script))
+        .route("/sim/world", post(world))
+        .route("/sim/expire", post(expire))
+        .route("/sim/revoke", post(revoke))
+        .with_state(simulator.clone())
+}
+
+async fn requests(State(simulator): State<Simulator>) -> Answer {
+    let requests: Value = simulator.recorded().iter().map(Recorded::to_json).collect();
+    Answer::json(200, &requests)
+}
+
+async fn counters(State(simulator): State<Simulator>) -> Answer {
+    Answer::json(200, &simulator.counters().to_json())
+}
+
+/// A stored login: of the account named by `account`, else of a new one.
+async fn login(State(simulator): State<Simulator>, uri: Uri) -> Answer {
+    let query = pairs(uri.query().unwrap_or_default());
+    let login = match value(&query, "account") {
+        "" => simulator.stored_login(),
+        name => simulator.stored_login_for(name),
+    };
+    Answer { body: login.into(), ..Answer::empty(200) }.with("content-type", "application/json")
+}
+
+async fn clear(State(simulator): State<Simulator>) -> Answer {
+    simulator.clear();
+    done()
+}
+
+/// A list of texts in the grammar of markers.
+async fn script(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let Ok(Value::Array(texts)) = serde_json::from_slice(&body) else {
+        return mistake("a list of texts is wanted");
+    };
+    let steps: Result<Vec<_>, ScriptError> =
+        texts.iter().map(|text| Step::parse(text.as_str().unwrap_or_default())).collect();
+    match steps {
+        Ok(steps) => {
+            simulator.script(steps);
+            done()
+        }
+        Err(error) => mistake(&error.to_string()),
+    }
+}
+
+/// An object of switches.
+async fn world(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let Ok(tree @ Value::Object(_)) = serde_json::from_slice::<Value>(&body) else {
+        return mistake("an object of switches is wanted");
+    };
+    for (name, value) in fields(&tree) {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if let Err(error) = simulator.set_world(name, &text) {
+            return mistake(&error.to_string());
+        }
+    }
+    done()
+}
+
+async fn expire(State(simulator): State<Simulator>) -> Answer {
+    simulator.expire_access_tokens();
+    done()
+}
+
+async fn revoke(State(simulator): State<Simulator>) -> Answer {
+    simulator.revoke_refresh_tokens();
+    done()
+}
+
+fn done() -> Answer {
+    Answer::json(200, &object! {"ok": true})
+}
+
+fn mistake(message: &str) -> Answer {
+    Answer::json(400, &object! {"error": message})
+}

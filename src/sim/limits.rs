@@ -1,0 +1,285 @@
+//! Usage windows: as headers on every inference answer, and as `wham/usage`.
+//!
+//! Headers count windows in minutes, the route in seconds.
+
+use serde_json::Value;
+
+use crate::sim::{
+    account::Account,
+    answer::Answer,
+    tree::{list, object},
+    world::{Reached, UsageRoute, Windows, World},
+};
+
+const FIVE_HOURS: u64 = 5 * 3600;
+const DAY: u64 = 24 * 3600;
+const WEEK: u64 = 7 * DAY;
+const MONTH: u64 = 30 * DAY;
+
+/// The extra family: its id in headers, its id in JSON, and its name.
+const EXTRA: (&str, &str, &str) = ("x-codex-bengalfox", "codex_bengalfox", "GPT-5.3-Codex-Spark");
+
+/// What is used of an account at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meter<'a> {
+    pub(super) world: &'a World,
+    pub(super) account: &'a Account,
+    /// Percent of the primary and the secondary window.
+    pub(super) used: (u64, u64),
+    /// Whole seconds since 1970.
+    pub(super) now: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    used: u64,
+    seconds: u64,
+    resets_in: u64,
+}
+
+impl Meter<'_> {
+    fn reached(&self) -> bool {
+        self.used.0 >= 100 || self.used.1 >= 100
+    }
+
+    /// The primary and the secondary window.
+    fn windows(&self) -> (Option<Window>, Option<Window>) {
+        let window = |used, seconds| Some(Window { used, seconds, resets_in: seconds * 3 / 4 });
+        let (primary, secondary) = self.used;
+        match self.world.windows {
+            Windows::Plan if self.account.plan == "free" => (window(primary, MONTH), None),
+            Windows::Plan | Windows::FiveHoursAndWeek => {
+                (window(primary, FIVE_HOURS), window(secondary, WEEK))
+            }
+            Windows::Week => (window(primary, WEEK), None),
+            Windows::Month => (window(primary, MONTH), None),
+            Windows::None => (None, None),
+        }
+    }
+
+    fn reset_at(&self, window: Window) -> i64 {
+        self.now.saturating_add_unsigned(window.resets_in)
+    }
+
+    /// The whole set of limit headers.
+    pub(super) fn headers(&self) -> Vec<(String, String)> {
+        let (primary, secondary) = self.windows();
+        let mut headers = Vec::new();
+        self.window_headers("x-codex-primary", primary, &mut headers);
+        self.window_headers("x-codex-secondary", secondary, &mut headers);
+        let mut set = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
+        set("x-codex-primary-over-secondary-limit-percent", "0");
+        set("x-codex-plan-type", self.account.plan);
+        set("x-codex-active-limit", "codex");
+        set("x-codex-credits-has-credits", "False");
+        set("x-codex-credits-unlimited", "False");
+        set("x-codex-credits-balance", "");
+        set("x-codex-promo-campaign-id", "");
+        set("x-codex-promo-message", "");
+        if self.reached() {
+            set("x-codex-rate-limit-reached-type", "rate_limit_reached");
+        }
+        if self.world.additional_limits {
+            set(&format!("{}-limit-name", EXTRA.0), EXTRA.2);
+            let window = Window { used: 1, seconds: WEEK, resets_in: DAY };
+            self.window_headers(&format!("{}-primary", EXTRA.0), Some(window), &mut headers);
+        }
+        headers
+    }
+
+    fn window_headers(
+        &self,
+        prefix: &str,
+        window: Option<Window>,
+        headers: &mut Vec<(String, String)>,
+    ) {
+        let Some(window) = window else { return };
+        let mut set = |name: &str, value: String| headers.push((format!("{prefix}-{name}"), value));
+        set("used-percent", format!("{}.0", window.used));
+        set("window-minutes", (window.seconds / 60).to_string());
+        set("reset-at", self.reset_at(window).to_string());
+        set("reset-after-seconds", window.resets_in.to_string());
+    }
+
+    /// `GET /backend-api/wham/usage`.
+    pub(super) fn usage_route(&self) -> Answer {
+        match self.world.usage_route {
+            UsageRoute::Ok => Answer::json(200, &self.usage()),
+            UsageRoute::Nulls => Answer::json(200, &self.nulls()),
+            UsageRoute::NotFound => Answer::detail(404, "Not Found"),
+            UsageRoute::RateLimit => Answer::json(
+                429,
+                &object! {"error": object! {
+                    "message": "Too many requests. Please try again later.",
+                    "type": "rate_limit_error",
+                    "param": Value::Null,
+                    "code": "connector_rate_limit",
+                }},
+            ),
+        }
+    }
+
+    fn usage(&self) -> Value {
+        let (primary, secondary) = self.windows();
+        object! {
+            "user_id": self.account.user.as_str(),
+            "account_id": self.account.id.as_str(),
+            "email": self.account.email.as_str(),
+            "plan_type": self.account.plan,
+            "rate_limit": self.rate_limit(primary, secondary),
+            "code_review_rate_limit": Value::Null,
+            "additional_rate_limits": self.additional(),
+            "credits": object! {
+                "has_credits": false,
+                "unlimited": false,
+                "overage_limit_reached": false,
+                "balance": "0",
+                "approx_local_messages": list![0, 0],
+                "approx_cloud_messages": list![0, 0],
+            },
+            "spend_control": object! {
+                "reached": false,
+                "reached_limit_type": Value::Null,
+                "individual_limit": Value::Null,
+                "group_default_limit": Value::Null,
+                "workspace_default_limit": Value::Null,
+                "role_budget_limit": Value::Null,
+                "group_shared_limit": Value::Null,
+                "workspace_shared_limit": Value::Null,
+            },
+            "model_usage": Value::Null,
+            "rate_limit_reached_type": self.reached_type(),
+            "promo": Value::Null,
+            "rate_limit_reset_credits": object! {
+                "available_count": 1,
+                "applicable_available_count": 1,
+            },
+        }
+    }
+
+    fn nulls(&self) -> Value {
+        let mut usage = self.usage();
+        if let Some(map) = usage.as_object_mut() {
+            let kept = ["user_id", "account_id", "email", "plan_type"];
+            map.iter_mut()
+                .filter(|(name, _)| !kept.contains(&name.as_str()))
+                .for_each(|(_, value)| *value = Value::Null);
+        }
+        usage
+    }
+
+    fn rate_limit(&self, primary: Option<Window>, secondary: Option<Window>) -> Value {
+        let window = |window: Option<Window>| {
+            window.map(|window| {
+                object! {
+                    "used_percent": window.used,
+                    "limit_window_seconds": window.seconds,
+                    "reset_after_seconds": window.resets_in,
+                    "reset_at": self.reset_at(window),
+                }
+            })
+        };
+        if primary.is_none() && secondary.is_none() {
+            return Value::Null;
+        }
+        let spent = |window: Option<Window>| window.is_some_and(|window| window.used >= 100);
+        let reached = spent(primary) || spent(secondary);
+        object! {
+            "allowed": !reached,
+            "limit_reached": reached,
+            "primary_window": window(primary),
+            "secondary_window": window(secondary),
+        }
+    }
+
+    fn additional(&self) -> Value {
+        if !self.world.additional_limits {
+            return Value::Null;
+        }
+        let window = Window { used: 1, seconds: WEEK, resets_in: DAY };
+        list![object! {
+            "limit_name": EXTRA.2,
+            "metered_feature": EXTRA.1,
+            "rate_limit": self.rate_limit(Some(window), None),
+        }]
+    }
+
+    fn reached_type(&self) -> Value {
+        let kind = "rate_limit_reached";
+        if !self.reached() {
+            return Value::Null;
+        }
+        match self.world.reached {
+            Reached::Object => object! {"type": kind},
+            Reached::Kind => object! {"kind": kind},
+            Reached::Text => kind.into(),
+            Reached::Null => Value::Null,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::account::Accounts;
+
+    fn usage(pairs: &[(&str, &str)], name: &str, used: (u64, u64)) -> (Vec<String>, Value) {
+        let world = World::from_pairs(pairs).expect("known");
+        let account = Accounts::default().named(name);
+        let meter = Meter { world: &world, account: &account, used, now: 1_000_000 };
+        let headers = meter.headers().into_iter().map(|(name, value)| format!("{name}: {value}"));
+        (headers.collect(), meter.usage())
+    }
+
+    #[test]
+    fn headers_and_route_tell_the_same_windows() {
+        let (headers, usage) = usage(&[], "first", (27, 4));
+        for line in [
+            "x-codex-primary-used-percent: 27.0",
+            "x-codex-primary-window-minutes: 300",
+            "x-codex-primary-reset-at: 1013500",
+            "x-codex-primary-reset-after-seconds: 13500",
+            "x-codex-secondary-window-minutes: 10080",
+            "x-codex-plan-type: plus",
+            "x-codex-bengalfox-limit-name: GPT-5.3-Codex-Spark",
+            "x-codex-bengalfox-primary-used-percent: 1.0",
+        ] {
+            assert!(headers.iter().any(|header| header == line), "{line}\n{headers:#?}");
+        }
+        assert_eq!(
+            usage["rate_limit"].to_string(),
+            r#"{"allowed":true,"limit_reached":false,"primary_window":{"used_percent":27,"limit_window_seconds":18000,"reset_after_seconds":13500,"reset_at":1013500},"secondary_window":{"used_percent":4,"limit_window_seconds":604800,"reset_after_seconds":453600,"reset_at":1453600}}"#
+        );
+        assert_eq!(usage["rate_limit_reached_type"], Value::Null);
+    }
+
+    #[test]
+    fn windows_come_in_all_the_reported_ways() {
+        let seconds = |pairs: &[(&str, &str)], name| {
+            let limit = usage(pairs, name, (0, 0)).1["rate_limit"].clone();
+            ["primary_window", "secondary_window"]
+                .map(|window| limit[window]["limit_window_seconds"].as_u64())
+        };
+        assert_eq!(seconds(&[], "free"), [Some(MONTH), None]);
+        assert_eq!(seconds(&[("windows", "week")], "first"), [Some(WEEK), None]);
+        assert_eq!(seconds(&[("windows", "none")], "first"), [None, None]);
+    }
+
+    #[test]
+    fn a_reached_limit_is_written_in_each_way() {
+        let kinds = [
+            ("object", r#"{"type":"rate_limit_reached"}"#),
+            ("kind", r#"{"kind":"rate_limit_reached"}"#),
+            ("text", r#""rate_limit_reached""#),
+            ("null", "null"),
+        ];
+        for (value, expected) in kinds {
+            let (headers, usage) = usage(&[("reached", value)], "first", (100, 4));
+            assert_eq!(usage["rate_limit_reached_type"].to_string(), expected);
+            assert_eq!(usage["rate_limit"]["allowed"], Value::Bool(false));
+            assert!(
+                headers.contains(&"x-codex-rate-limit-reached-type: rate_limit_reached".to_owned())
+            );
+        }
+    }
+}
