@@ -27,6 +27,7 @@ mod transport;
 mod upstream;
 
 // use cases: the order in which things happen
+mod relay;
 
 // surface: HTTP towards the client
 

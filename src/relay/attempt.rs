@@ -1,0 +1,197 @@
+//! From a request to the first output of its answer.
+//!
+//! A request may be sent more than once here, after a refresh of the login or without a parameter
+//! that the upstream turned out not to know, because nothing of an answer has reached the client
+//! yet. What [`Relay::open`] returns has no way back.
+//!
+//! **Invariant:** only [`Relay::open`] sends inference requests.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::{
+    Refused, Relay, chain,
+    opened::{Opened, Source, cut_short},
+};
+use crate::{
+    clock::Clock,
+    credential::Credential,
+    id::RequestId,
+    traffic::{Phase, Record},
+    upstream::{
+        failure::{Deadline, ErrorFields, Failure, Refusal, classify_event},
+        inference,
+    },
+    wire::{event::EventKind, request::Translated, sse},
+};
+
+/// A request on its way to an answer.
+#[derive(Debug)]
+pub struct Asked {
+    pub id: RequestId,
+    pub request: Translated,
+    /// The client's own headers, of which those of a Codex client's turn are passed on.
+    pub turn: HeaderMap,
+}
+
+impl Relay {
+    /// Sends `request` until its answer begins.
+    ///
+    /// # Errors
+    ///
+    /// When there is no usable login, or the upstream gives no answer. Nothing has reached the
+    /// client then.
+    pub async fn open(&self, asked: Asked) -> Result<Opened, Refused> {
+        let Some(total) = self.settings.total else {
+            return self.open_before(None, asked).await;
+        };
+        let deadline = Instant::now() + total;
+        let id = asked.id.clone();
+        let opening = self.open_before(Some(deadline), asked);
+        if let Ok(opened) = tokio::time::timeout_at(deadline, opening).await {
+            return opened;
+        }
+        let failure = Failure::Timeout(Deadline::Total);
+        self.log_failure(&id, &failure).await;
+        Err(Refused::Attempt(failure))
+    }
+
+    /// The same; the answer that it opens will have ended at `deadline`.
+    async fn open_before(
+        &self,
+        deadline: Option<Instant>,
+        asked: Asked,
+    ) -> Result<Opened, Refused> {
+        let mut credential = self.login.credential().await?;
+        let named = self.named(asked.request.clone(), &credential).await;
+        let mut request = self.lightened(named, &credential);
+        let mut is_fresh = false;
+        loop {
+            let failure = match self.attempt(deadline, &asked, &credential, &request).await {
+                Ok(opened) => return Ok(opened),
+                Err(failure) => failure,
+            };
+            match &failure {
+                Failure::Unauthorized { .. } if !is_fresh => {
+                    is_fresh = true;
+                    credential = self.login.after_unauthorized(&credential).await?;
+                }
+                Failure::Request(refusal) => {
+                    let Some(lighter) = self.lighter(refusal, &failure, &request, &credential)
+                    else {
+                        let param = refusal.param.as_deref().map(|param| request.own_name(param));
+                        let refusal = Refusal { param, ..Refusal::clone(refusal) };
+                        return Err(Refused::Attempt(Failure::Request(Box::new(refusal))));
+                    };
+                    self.log_adaptation(&asked.id, &request, &lighter).await;
+                    request = lighter;
+                }
+                Failure::ModelNotFound(refusal) => {
+                    let suggestions = self.suggestions(&request, &credential).await;
+                    return Err(Refused::Model { refusal: refusal.clone(), suggestions });
+                }
+                Failure::Unauthorized { .. }
+                | Failure::Workspace { .. }
+                | Failure::UsageLimit(_)
+                | Failure::NotIncluded { .. }
+                | Failure::Overloaded { .. }
+                | Failure::Capacity { .. }
+                | Failure::RateLimited { .. }
+                | Failure::Challenge { .. }
+                | Failure::Service(_)
+                | Failure::Connect(_)
+                | Failure::Timeout(_)
+                | Failure::Cut(_) => return Err(Refused::Attempt(failure)),
+            }
+        }
+    }
+
+    /// The request without what the upstream is known to refuse.
+    fn lightened(&self, request: Translated, credential: &Credential) -> Translated {
+        let now = self.clock.instant();
+        let refused = self.learned.of(&credential.account_id, &request.model, now);
+        refused
+            .iter()
+            .fold(request, |request, parameter| request.without(parameter).unwrap_or(request))
+    }
+
+    /// The request without what the upstream refused about it, if it can do without.
+    ///
+    /// Each such request is lighter than the one before, so this comes to an end.
+    fn lighter(
+        &self,
+        refusal: &Refusal,
+        failure: &Failure,
+        request: &Translated,
+        credential: &Credential,
+    ) -> Option<Translated> {
+        if let Some(parameter) = failure.unsupported_parameter().filter(|_| self.settings.learn) {
+            let lighter = request.without(parameter)?;
+            let now = self.clock.instant();
+            self.learned.refused(&credential.account_id, &request.model, parameter, now);
+            return Some(lighter);
+        }
+        // Reasoning of earlier turns that another account encrypted, or that was cut on its way.
+        let is_foreign = refusal.code.as_deref() == Some("invalid_encrypted_content");
+        if is_foreign { request.without_reasoning() } else { None }
+    }
+
+    async fn attempt(
+        &self,
+        deadline: Option<Instant>,
+        asked: &Asked,
+        credential: &Arc<Credential>,
+        request: &Translated,
+    ) -> Result<Opened, Failure> {
+        let Asked { id, turn, .. } = asked;
+        let body = request.body().clone();
+        self.log_request(id, request, &body).await;
+        let sent = inference::Request { body, session: &request.session, turn: turn.clone() };
+        let answer = match inference::send(&self.upstream, credential, sent).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.log_failure(id, &failure).await;
+                return Err(failure);
+            }
+        };
+        self.log_answer(id, &answer.headers).await;
+        if let Some(etag) = answer.models_etag() {
+            self.catalogue.notice(etag);
+        }
+        let turn = answer.turn();
+        let mut source = Source::new(answer.body, self.traffic.tap(id), deadline);
+        match first_output(&mut source, &self.clock).await {
+            Ok(read) => Ok(Opened { ignored: request.ignored.clone(), turn, read, source }),
+            Err(failure) => {
+                let record = Record::new(id, Phase::UpstreamStreamError);
+                self.traffic.record(record.text("error", chain(&failure))).await;
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Reads until the first output, which makes the answer one that can be told to a client.
+async fn first_output(source: &mut Source, clock: &Clock) -> Result<VecDeque<Bytes>, Failure> {
+    let mut read = VecDeque::new();
+    loop {
+        let run = match source.next_run().await {
+            Some(run) => run?,
+            None => return Err(cut_short()),
+        };
+        for frame in sse::frames(&run) {
+            let kind = EventKind::of(&frame);
+            if matches!(kind, EventKind::Failed | EventKind::Error) {
+                return Err(classify_event(ErrorFields::of_event(&frame.data), clock.now()));
+            }
+            if !kind.is_prelude() {
+                read.push_back(run.clone());
+                return Ok(read);
+            }
+        }
+        read.push_back(run);
+    }
+}

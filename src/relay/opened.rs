@@ -1,0 +1,146 @@
+//! An answer that has begun, as runs of whole events.
+//!
+//! Everything that can go wrong while an answer arrives ends here in a [`Failure`]: a broken
+//! connection, an event without end, silence. What arrives goes to the traffic log before it goes
+//! on, and when the log is behind, the upstream waits with it.
+//!
+//! **Invariant:** an [`Opened`] cannot be sent again; it has no way back to its request.
+//! **Invariant:** dropping it drops the upstream's stream, which ends the generation.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body as _;
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    traffic::Tap,
+    upstream::{
+        failure::{Deadline, Failure},
+        inference::Incoming,
+    },
+    wire::sse::{Ended, Splitter},
+};
+
+/// The longest event that is held: inline images come whole.
+const EVENT_LIMIT: usize = 32 << 20;
+
+/// Events of one answer. The first runs may have been read already.
+#[derive(Debug)]
+pub struct Opened {
+    /// What of the client's request was left out in the end, in the client's terms.
+    pub ignored: Vec<String>,
+    /// What the upstream's answer says to a Codex client in its headers.
+    pub turn: HeaderMap,
+    pub(super) read: VecDeque<Bytes>,
+    pub(super) source: Source,
+}
+
+impl Opened {
+    /// The next run of whole events, or `None` after the last.
+    pub fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        match self.read.pop_front() {
+            Some(run) => Poll::Ready(Some(Ok(run))),
+            None => self.source.poll_run(cx),
+        }
+    }
+
+    /// The next run of whole events, or `None` after the last.
+    pub async fn next_run(&mut self) -> Option<Result<Bytes, Failure>> {
+        std::future::poll_fn(|cx| self.poll_run(cx)).await
+    }
+}
+
+/// The upstream's body on its way to becoming events.
+#[derive(Debug)]
+pub(super) struct Source {
+    body: Incoming,
+    splitter: Splitter,
+    tap: Tap,
+    /// A run that the log has still to take.
+    unlogged: Option<Bytes>,
+    /// When the answer must have ended, whatever happens.
+    total: Option<Pin<Box<Sleep>>>,
+    has_ended: bool,
+}
+
+impl Source {
+    pub(super) fn new(body: Incoming, tap: Tap, deadline: Option<Instant>) -> Self {
+        Self {
+            body,
+            splitter: Splitter::new(EVENT_LIMIT),
+            tap,
+            unlogged: None,
+            total: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
+            has_ended: false,
+        }
+    }
+
+    pub(super) async fn next_run(&mut self) -> Option<Result<Bytes, Failure>> {
+        std::future::poll_fn(|cx| self.poll_run(cx)).await
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        loop {
+            if let Some(run) = &self.unlogged {
+                ready!(self.tap.poll_lines(cx, run));
+                return Poll::Ready(self.unlogged.take().map(Ok));
+            }
+            if self.has_ended {
+                return Poll::Ready(None);
+            }
+            match self.poll_chunk(cx)? {
+                Poll::Ready(run) if run.is_empty() => {}
+                Poll::Ready(run) => self.unlogged = Some(run),
+                Poll::Pending => return self.poll_total(cx),
+            }
+        }
+    }
+
+    /// Whole events of the next chunk; possibly none of them.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Result<Poll<Bytes>, Failure> {
+        let chunk = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            Poll::Ready(Some(Err(failure))) => {
+                self.has_ended = true;
+                return Err(failure);
+            }
+            Poll::Ready(None) => {
+                self.has_ended = true;
+                let (rest, ended) = self.splitter.finish();
+                return match ended {
+                    Ended::Whole => Ok(Poll::Ready(rest)),
+                    Ended::Cut => Err(cut_short()),
+                };
+            }
+        };
+        match self.splitter.push(chunk) {
+            Ok(run) => Ok(Poll::Ready(run)),
+            Err(error) => {
+                self.has_ended = true;
+                Err(Failure::Cut(Arc::new(error)))
+            }
+        }
+    }
+
+    fn poll_total(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        let Some(total) = &mut self.total else { return Poll::Pending };
+        ready!(total.as_mut().poll(cx));
+        self.has_ended = true;
+        Poll::Ready(Some(Err(Failure::Timeout(Deadline::Total))))
+    }
+}
+
+/// The failure of an answer that simply stops.
+pub fn cut_short() -> Failure {
+    Failure::Cut(Arc::new(io::Error::from(io::ErrorKind::UnexpectedEof)))
+}
