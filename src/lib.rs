@@ -30,5 +30,7 @@ mod upstream;
 mod relay;
 
 // surface: HTTP towards the client
+mod api;
+mod listen;
 
 // shell: configuration, composition, commands

@@ -1,0 +1,22 @@
+//! The surface: HTTP towards the client.
+//!
+//! Routes come in groups, each with exactly the state that it needs; there is no state of the
+//! whole. `router` is the page to read first.
+//!
+//! **Invariant:** there is no application-wide state type.
+//! **Invariant:** a failure becomes a response in `error` and nowhere else.
+
+pub mod body;
+mod disclosure;
+pub mod error;
+pub mod exchange;
+mod extract;
+pub mod guard;
+mod keep_alive;
+pub mod landing;
+pub mod models;
+pub mod router;
+pub mod status;
+pub mod stream;
+pub mod text;
+pub mod unsupported;

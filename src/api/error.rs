@@ -1,0 +1,479 @@
+//! The one place where a failure becomes a response.
+//!
+//! Floors below know nothing of the client's HTTP. Each of their errors is mapped here by a match
+//! without a `_` arm, so that a new case does not compile until it has a status, a type and a
+//! code. A failure in the middle of a stream is told with the same object.
+//!
+//! The body is `{"error":{"message","type","param","code"},"detail"}`: the first as OpenAI's SDKs
+//! read it, the second as clients of the Python program do.
+
+mod callers;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    api::body::TooSlow,
+    auth::LoginError,
+    relay::{Refused, chain},
+    upstream::failure::{Failure, Fault, Refusal, UsageLimit},
+    wire::{
+        reject::{Reject, Status},
+        reply::Unreadable,
+    },
+};
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const UPSTREAM_AUTH: HeaderName = HeaderName::from_static("x-airelays-upstream-auth");
+
+/// The classes of errors that SDKs tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "these are the published names")]
+pub enum Kind {
+    InvalidRequestError,
+    AuthenticationError,
+    PermissionError,
+    RateLimitError,
+    ServerError,
+    UnsupportedError,
+}
+
+/// A failure as the client is told about it.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    message: Cow<'static, str>,
+    kind: Cow<'static, str>,
+    param: Option<String>,
+    code: Option<Cow<'static, str>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log, which prints the chain once. Never sent.
+    cause: Option<Arc<str>>,
+}
+
+/// The cause of a failure on its way to the log, in the extensions of the response.
+#[derive(Clone, Debug)]
+pub struct Cause(pub Arc<str>);
+
+impl ApiError {
+    pub fn new(status: StatusCode, kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            kind: Cow::Borrowed(kind.name()),
+            param: None,
+            code: None,
+            headers: Vec::new(),
+            cause: None,
+        }
+    }
+
+    pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    pub fn param(mut self, param: Option<String>) -> Self {
+        self.param = param;
+        self
+    }
+
+    pub fn caused_by(mut self, cause: &dyn std::error::Error) -> Self {
+        self.cause = Some(chain(cause).into());
+        self
+    }
+
+    fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Rounded up, and at least a second: a client that waits exactly this long is admitted.
+    fn retry_after(self, wait: Option<Duration>) -> Self {
+        let Some(wait) = wait else { return self };
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() != 0);
+        self.header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// SDKs try again by themselves where the status suggests it; this says not to.
+    fn final_answer(self) -> Self {
+        self.header(SHOULD_RETRY, HeaderValue::from_static("false"))
+    }
+
+    // The errors of the surface itself.
+
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, Kind::InvalidRequestError, "Not Found").code("not_found")
+    }
+
+    pub fn method_not_allowed(allow: Option<HeaderValue>) -> Self {
+        let error = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Kind::InvalidRequestError,
+            "Method Not Allowed",
+        )
+        .code("method_not_allowed");
+        match allow {
+            Some(allow) => error.header(ALLOW, allow),
+            None => error,
+        }
+    }
+
+    pub fn body_too_large(limit: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::InvalidRequestError,
+            format!("The request body is larger than the configured limit of {limit} bytes."),
+        )
+        .code("request_too_large")
+    }
+
+    pub fn body_unreadable(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.is::<TooSlow>() {
+                return Self::body_too_slow();
+            }
+            cause = error.source();
+        }
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Kind::InvalidRequestError,
+            "The request body could not be read.",
+        )
+        .code("invalid_body")
+        .caused_by(error)
+    }
+
+    pub fn not_json() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Kind::InvalidRequestError,
+            "The request body must be JSON, sent with `Content-Type: application/json`.",
+        )
+        .code("unsupported_content_type")
+    }
+
+    pub fn unknown_encoding() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Kind::InvalidRequestError,
+            "The request body is compressed in an unknown way; gzip, deflate and zstd are known.",
+        )
+        .code("unsupported_content_encoding")
+    }
+
+    pub fn unsupported_route() -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            Kind::UnsupportedError,
+            "This subscription-backed server does not expose a verified upstream implementation \
+             for this route yet.",
+        )
+        .code("unsupported_route")
+        .final_answer()
+    }
+
+    pub fn unknown_model(model: &str) -> Self {
+        Self::no_model(format!("The model `{model}` does not exist or is not available."))
+    }
+
+    fn no_model(message: String) -> Self {
+        Self::new(StatusCode::NOT_FOUND, Kind::InvalidRequestError, message)
+            .param(Some("model".into()))
+            .code("model_not_found")
+    }
+
+    pub fn broken(cause: &dyn std::error::Error) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Kind::ServerError,
+            "The relay itself failed. Its log says more under this request's id.",
+        )
+        .code("internal_error")
+        .caused_by(cause)
+    }
+
+    /// The object under `error`, as JSON.
+    pub fn object(&self) -> String {
+        #[derive(Serialize)]
+        struct Object<'a> {
+            message: &'a str,
+            r#type: &'a str,
+            param: Option<&'a str>,
+            code: Option<&'a str>,
+        }
+        let object = Object {
+            message: &self.message,
+            r#type: &self.kind,
+            param: self.param.as_deref(),
+            code: self.code.as_deref(),
+        };
+        serde_json::to_string(&object).unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Why it failed, for the log.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn code_or_kind(&self) -> &str {
+        self.code.as_deref().unwrap_or(&self.kind)
+    }
+
+    pub fn param_name(&self) -> Option<&str> {
+        self.param.as_deref()
+    }
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequestError => "invalid_request_error",
+            Self::AuthenticationError => "authentication_error",
+            Self::PermissionError => "permission_error",
+            Self::RateLimitError => "rate_limit_error",
+            Self::ServerError => "server_error",
+            Self::UnsupportedError => "unsupported_error",
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let detail = serde_json::to_string(&self.message).unwrap_or_default();
+        let body = format!(r#"{{"error":{},"detail":{detail}}}"#, self.object());
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(self.headers);
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(Cause(cause));
+        }
+        response
+    }
+}
+
+impl From<Reject> for ApiError {
+    fn from(reject: Reject) -> Self {
+        let status = match reject.status {
+            Status::BadRequest => StatusCode::BAD_REQUEST,
+            Status::NotFound => StatusCode::NOT_FOUND,
+            Status::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let error =
+            Self::new(status, Kind::InvalidRequestError, reject.message).param(reject.param);
+        match reject.code {
+            Some(code) => error.code(code),
+            None => error,
+        }
+    }
+}
+
+/// The owner's own login is no business of the client's key, so none of these is a 401.
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        let (state, code) = match &error {
+            LoginError::Missing => ("missing", "upstream_auth_missing"),
+            LoginError::Incomplete(_) => ("incomplete", "upstream_auth_incomplete"),
+            LoginError::AccountMismatch => ("account_mismatch", "upstream_auth_account_mismatch"),
+            LoginError::OtherIssuer => ("issuer_changed", "upstream_auth_issuer_changed"),
+            LoginError::Terminal { code: "rejected", .. } => ("rejected", "upstream_auth_rejected"),
+            LoginError::Terminal { .. } | LoginError::Transient { .. } => {
+                ("refresh_failed", "upstream_auth_refresh_failed")
+            }
+            LoginError::Storage { .. } => ("unreadable", "upstream_auth_unreadable"),
+        };
+        let is_final = !matches!(error, LoginError::Transient { .. });
+        let answer = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Kind::AuthenticationError,
+            error.to_string(),
+        )
+        .code(code)
+        .header(UPSTREAM_AUTH, HeaderValue::from_static(state))
+        .caused_by(&error);
+        if is_final { answer.final_answer() } else { answer }
+    }
+}
+
+/// The upstream's failures. Waiting times count from `now`.
+impl ApiError {
+    pub fn of_refusal(refused: Refused, now: Timestamp) -> Self {
+        match refused {
+            Refused::Login(error) => error.into(),
+            Refused::Attempt(failure) => Self::of_failure(&failure, now),
+            Refused::Model { refusal, suggestions } => {
+                let like = suggestions.join("`, `");
+                let message = match like.as_str() {
+                    "" => refusal.message,
+                    _ => format!("{} Did you mean `{like}`?", stopped(&refusal.message)),
+                };
+                Self::no_model(message)
+            }
+        }
+    }
+
+    pub fn of_failure(failure: &Failure, now: Timestamp) -> Self {
+        let wait = failure.retry_after(now).or_else(|| usual_wait(failure));
+        let error = match failure {
+            Failure::Unauthorized { .. } => Self::upstream_auth(
+                "rejected",
+                "The upstream does not accept the stored ChatGPT login. Run `airelays login` again.",
+            ),
+            Failure::Workspace { .. } => Self::upstream_auth(
+                "workspace_rejected",
+                "The upstream does not accept the workspace of the stored ChatGPT login.",
+            ),
+            Failure::NotIncluded { .. } => Self::upstream_auth(
+                "plan_not_included",
+                "The plan of the stored ChatGPT login does not include Codex.",
+            ),
+            Failure::UsageLimit(limit) => Self::usage_limit(limit),
+            Failure::Request(refusal) => Self::refused_upstream(refusal),
+            Failure::ModelNotFound(refusal) => Self::no_model(refusal.message.clone()),
+            Failure::Overloaded { .. } => {
+                Self::unavailable("The upstream is overloaded.").code("server_is_overloaded")
+            }
+            Failure::Capacity { .. } => {
+                Self::unavailable("The model is at capacity. Try another one, or later.")
+                    .code("model_at_capacity")
+            }
+            Failure::RateLimited { .. } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                Kind::RateLimitError,
+                "The upstream asks to be asked less often.",
+            )
+            .code("rate_limit_exceeded"),
+            Failure::Challenge { .. } => Self::bad_gateway(
+                "The upstream's network edge turned the request away.",
+                "upstream_challenge",
+            ),
+            Failure::Service(fault) => Self::bad_gateway(fault_message(fault), "upstream_error"),
+            Failure::Connect(_) => {
+                Self::bad_gateway("The upstream could not be reached.", "upstream_unavailable")
+            }
+            Failure::Timeout(_) => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                Kind::ServerError,
+                "The upstream did not answer in time.",
+            )
+            .code("upstream_timeout"),
+            Failure::Cut(_) => Self::bad_gateway(
+                "The upstream ended the answer before it was complete.",
+                "incomplete_stream",
+            ),
+        };
+        error.retry_after(wait).caused_by(failure)
+    }
+
+    fn upstream_auth(state: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::AuthenticationError, message)
+            .code(format!("upstream_auth_{state}"))
+            .header(UPSTREAM_AUTH, HeaderValue::from_static(state))
+            .final_answer()
+    }
+
+    fn usage_limit(limit: &UsageLimit) -> Self {
+        let message = match limit.resets_at {
+            None => "The usage limit of the ChatGPT login is reached.".to_owned(),
+            Some(at) => {
+                let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+                format!("The usage limit of the ChatGPT login is reached. It resets at {at}.")
+            }
+        };
+        Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, message)
+            .code("usage_limit_reached")
+    }
+
+    /// A refusal that is the request's fault, in the upstream's own words.
+    fn refused_upstream(refusal: &Refusal) -> Self {
+        let status = StatusCode::from_u16(refusal.status)
+            .ok()
+            .filter(StatusCode::is_client_error)
+            .unwrap_or(StatusCode::BAD_REQUEST);
+        let mut error = Self::new(status, Kind::InvalidRequestError, refusal.message.clone())
+            .param(refusal.param.clone());
+        if let Some(kind) = &refusal.kind {
+            error.kind = Cow::Owned(kind.clone());
+        }
+        match &refusal.code {
+            Some(code) => error.code(code.clone()),
+            None => error,
+        }
+    }
+
+    fn unavailable(message: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::ServerError, message)
+    }
+
+    fn bad_gateway(message: impl Into<Cow<'static, str>>, code: &'static str) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, Kind::ServerError, message).code(code)
+    }
+}
+
+/// `text` with a full stop.
+fn stopped(text: &str) -> String {
+    format!("{}.", text.trim_end_matches('.'))
+}
+
+/// What a client does well to wait where the upstream does not say how long.
+fn usual_wait(failure: &Failure) -> Option<Duration> {
+    match failure {
+        Failure::UsageLimit(_) => Some(Duration::from_mins(1)),
+        Failure::RateLimited { .. } => Some(Duration::from_secs(5)),
+        Failure::Unauthorized { .. }
+        | Failure::Workspace { .. }
+        | Failure::NotIncluded { .. }
+        | Failure::Request(_)
+        | Failure::ModelNotFound(_)
+        | Failure::Overloaded { .. }
+        | Failure::Capacity { .. }
+        | Failure::Challenge { .. }
+        | Failure::Service(_)
+        | Failure::Connect(_)
+        | Failure::Timeout(_)
+        | Failure::Cut(_) => None,
+    }
+}
+
+fn fault_message(fault: &Fault) -> String {
+    match (fault.status, &fault.message) {
+        (_, Some(message)) => format!("The upstream failed: {message}"),
+        (Some(status), None) => format!("The upstream failed with status {status}."),
+        (None, None) => "The upstream failed.".to_owned(),
+    }
+}
+
+impl From<Unreadable> for ApiError {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            Kind::ServerError,
+            "The upstream sent an event that could not be read.",
+        )
+        .code("upstream_unreadable")
+        .caused_by(&unreadable)
+    }
+}

@@ -1,0 +1,89 @@
+//! Request bodies, read within bounds and refused in our shape.
+
+mod encoding;
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request},
+};
+use bytes::Bytes;
+use http::{HeaderMap, header::CONTENT_TYPE};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Limited};
+
+use crate::api::{error::ApiError, exchange::Exchange};
+
+/// How large a request body may be, in bytes. In the extensions of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimit(pub usize);
+
+/// The body of a request that says it is JSON. Nobody has looked inside yet.
+#[derive(Debug)]
+pub struct JsonBody {
+    pub exchange: Exchange,
+    pub bytes: Bytes,
+}
+
+impl<S: Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let exchange =
+            <Exchange as axum::extract::FromRequestParts<()>>::from_request_parts(&mut parts, &())
+                .await?;
+        if !is_json(&parts.headers) {
+            return Err(ApiError::not_json());
+        }
+        let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.0);
+        let bytes = encoding::plain(&parts.headers, read(body, limit).await?, limit).await?;
+        exchange.received(bytes.clone()).await;
+        Ok(Self { exchange, bytes })
+    }
+}
+
+/// The whole of `body`, unless it is announced to be or turns out to be too large.
+async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        return Err(ApiError::body_too_large(limit));
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ApiError::body_too_large(limit))
+        }
+        Err(error) => Err(ApiError::body_unreadable(&*error)),
+    }
+}
+
+/// `application/json` and its relatives. Anything else may be a web page's form.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_counts_as_json() {
+        let check = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, value.parse().expect("a header"));
+            is_json(&headers)
+        };
+        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/x+json"] {
+            assert!(check(yes), "{yes}");
+        }
+        for no in ["text/plain", "application/x-www-form-urlencoded", "text/json+json", "json"] {
+            assert!(!check(no), "{no}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,163 @@
+//! Lets in who shows the relay token, and not too often or too much at once.
+//!
+//! The token is looked at first: a valid one is never locked out, whatever a neighbour at the same
+//! address does. A permit lives exactly as long as the body of the answer.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, header::AUTHORIZATION};
+
+use crate::{
+    api::{body::Keeping, error::ApiError, exchange::Exchange, guard::turned::Turned},
+    clock::Clock,
+    limit::{Client, Limits, Refused, Who},
+    redact::Redactor,
+    relay_token::{self, RelayToken},
+    traffic::Phase,
+};
+
+/// Under which the redactor knows the relay token.
+const SOURCE: &str = "relay token";
+
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// `None` in open mode: nobody is asked for one.
+    pub token: Option<RelayToken>,
+    pub limits: Limits,
+    pub clock: Clock,
+    /// Is told of the token, so that the log never shows it.
+    pub redactor: Redactor,
+    /// Those who are blocked already.
+    pub turned: Turned,
+}
+
+pub async fn guard(
+    State(admission): State<Admission>,
+    exchange: Exchange,
+    request: Request,
+    next: Next,
+) -> Response {
+    let client = Client::from(exchange.client);
+    let who = match admission.identify(client, request.headers()) {
+        Ok(who) => who,
+        Err(turned) => {
+            if turned.was_blocked {
+                admission.turned.away(&exchange, 429, "auth_block_active").await;
+            } else {
+                log_failure(&exchange, &turned).await;
+            }
+            return turned.error.into_response();
+        }
+    };
+    match admission.limits.admit(client, who, admission.clock.instant()) {
+        Ok(permit) => next.run(request).await.map(|body| Body::new(Keeping::new(body, permit))),
+        Err(refused) => {
+            log_refusal(&exchange, refused).await;
+            ApiError::from(refused).into_response()
+        }
+    }
+}
+
+/// Somebody without a valid token.
+struct Stranger {
+    error: ApiError,
+    /// How long the client is blocked from now on.
+    block: Option<Duration>,
+    /// Whether that was so before, so that the token was not counted.
+    was_blocked: bool,
+    fingerprint: Option<String>,
+}
+
+impl Admission {
+    fn identify(&self, client: Client, headers: &HeaderMap) -> Result<Who, Box<Stranger>> {
+        let Some(token) = &self.token else { return Ok(Who::Anonymous) };
+        let given = bearer(headers);
+        let current = token.current().map_err(|error| {
+            let error = ApiError::broken(&error);
+            Box::new(Stranger { error, block: None, was_blocked: false, fingerprint: None })
+        })?;
+        if let Some(current) = &current {
+            self.redactor.know(SOURCE, current);
+        }
+        match (current, given) {
+            (Some(current), Some(given)) if current.matches(given) => return Ok(Who::Owner),
+            _ => {}
+        }
+        let now = self.clock.instant();
+        let fingerprint = given.map(relay_token::fingerprint_of);
+        let block = self.limits.blocked(client, now);
+        let was_blocked = block.is_some();
+        let error = block.map_or_else(ApiError::missing_token, ApiError::blocked);
+        let block = block.or_else(|| self.limits.failed(client, now).blocked_for);
+        Err(Box::new(Stranger { error, block, was_blocked, fingerprint }))
+    }
+}
+
+/// The credential of `Authorization: Bearer …`, whatever bytes it is made of.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes().trim_ascii();
+    let (scheme, token) = value.split_at_checked("bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+async fn log_failure(exchange: &Exchange, turned: &Stranger) {
+    let record = exchange
+        .described(Phase::EndpointAuthFailed)
+        .headers("headers", &exchange.headers)
+        .flag("blocked", turned.block.is_some());
+    let record = match &turned.fingerprint {
+        Some(fingerprint) => record.text("token_fingerprint", fingerprint.clone()),
+        None => record.null("token_fingerprint"),
+    };
+    let record = match turned.block {
+        Some(block) => record.number("block_seconds", seconds(block)),
+        None => record.null("block_seconds"),
+    };
+    exchange.traffic.record(record).await;
+}
+
+async fn log_refusal(exchange: &Exchange, refused: Refused) {
+    let (reason, wait) = match refused {
+        Refused::TooMany { retry_after } => ("concurrency_limit", retry_after),
+        Refused::TooFast { retry_after } => ("request_rate_limit", retry_after),
+    };
+    let record = exchange
+        .described(Phase::EndpointRejected)
+        .text("reason", reason)
+        .number("status_code", 429)
+        .number("retry_after_seconds", seconds(wait).max(1));
+    exchange.traffic.record(record).await;
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_bearer_is_read_however_it_is_written() {
+        let check = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, HeaderValue::from_bytes(value).expect("a value"));
+            bearer(&headers).map(<[u8]>::to_vec)
+        };
+        assert_eq!(check(b"Bearer abc"), Some(b"abc".to_vec()));
+        assert_eq!(check(b"bEARER   abc "), Some(b"abc".to_vec()));
+        assert_eq!(check(b"Bearer \xc3\xa9"), Some(b"\xc3\xa9".to_vec()));
+        assert_eq!(check(b"Basic abc"), None);
+        assert_eq!(check(b"Bearer"), None);
+        assert_eq!(check(b""), None);
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! Writes down what was asked and what was answered on the protected routes.
+//!
+//! A request with a body is written down by whoever reads the body, an answer that is streamed by
+//! the stream itself when it is over. The rest happens here.
+
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use bytes::Bytes;
+use http::{Method, header::CONTENT_TYPE};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use crate::{
+    api::{error::Cause, exchange::Exchange},
+    traffic::Phase,
+};
+
+pub async fn guard(exchange: Exchange, request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) {
+        exchange.received(Bytes::new()).await;
+    }
+    let unanswered = Unanswered(Some(exchange.clone()));
+    let response = next.run(request).await;
+    unanswered.answer();
+    // A body that nobody read is not waited for; what was asked is told without it.
+    exchange.received(Bytes::new()).await;
+    if !exchange.traffic.is_on() || response.body().size_hint().exact().is_none() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    // Its length is known, so it is in memory already.
+    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let record = exchange
+        .record(Phase::OutboundResponse)
+        .number("status_code", parts.status.as_u16().into())
+        .body("body", content_type, bytes.clone());
+    let record = match parts.extensions.get::<Cause>() {
+        Some(Cause(cause)) => record.text("cause", cause.to_string()),
+        None => record,
+    };
+    exchange.traffic.record(record).await;
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+/// Says so when a client goes away before it is answered.
+struct Unanswered(Option<Exchange>);
+
+impl Unanswered {
+    fn answer(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            let record = exchange.record(Phase::OutboundResponse).null("status_code");
+            exchange.traffic.hand_over(record.text("outcome", "unanswered"));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `GET /v1/models` and `/v1/models/{id}`, and their `/no-tools` twins: the upstream's catalogue.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, State, rejection::PathRejection},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{
+    HeaderValue, Uri,
+    header::{CONTENT_TYPE, ETAG},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{api::error::ApiError, clock::Clock, relay::Relay, upstream::catalogue};
+
+/// What the routes need.
+#[derive(Clone, Debug)]
+pub struct Models {
+    pub relay: Relay,
+    pub clock: Clock,
+}
+
+impl Models {
+    async fn known(&self) -> Result<Arc<catalogue::Models>, ApiError> {
+        let known = self.relay.models().await;
+        known.map_err(|refused| ApiError::of_refusal(refused, self.clock.now()))
+    }
+}
+
+pub fn router(models: Models) -> Router {
+    let mut router = Router::new();
+    for prefix in ["/v1", "/no-tools/v1"] {
+        router = router
+            .route(&format!("{prefix}/models"), get(list))
+            .route(&format!("{prefix}/models/{{*id}}"), get(retrieve));
+    }
+    router.with_state(models)
+}
+
+/// `Model` of the published document.
+#[derive(Serialize)]
+struct Model<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    owned_by: &'static str,
+    airelays: Extension<'a>,
+}
+
+/// What the upstream's catalogue says beyond the published shape.
+#[derive(Serialize)]
+struct Extension<'a> {
+    display_name: Option<&'a str>,
+    description: Option<&'a str>,
+    /// `list` or `hide`: what the official client shows in its menu.
+    visibility: Option<&'a str>,
+    priority: Option<i64>,
+    /// Sizes in tokens.
+    context_window: Option<i64>,
+    max_context_window: Option<i64>,
+    reasoning_levels: &'a [String],
+    default_reasoning_level: Option<&'a str>,
+    input_modalities: &'a [String],
+    service_tiers: &'a [String],
+    parallel_tool_calls: Option<bool>,
+    verbosity: Option<bool>,
+    reasoning_summaries: Option<bool>,
+    image_detail_original: Option<bool>,
+}
+
+impl<'a> Model<'a> {
+    fn of(model: &'a catalogue::Model) -> Self {
+        // The catalogue does not say when a model was made.
+        Self {
+            id: &model.slug,
+            object: "model",
+            created: 0,
+            owned_by: "airelays-upstream",
+            airelays: Extension {
+                display_name: model.display_name.as_deref(),
+                description: model.description.as_deref(),
+                visibility: model.visibility.as_deref(),
+                priority: model.priority,
+                context_window: model.context.usual,
+                max_context_window: model.context.max,
+                reasoning_levels: &model.reasoning_levels,
+                default_reasoning_level: model.default_reasoning_level.as_deref(),
+                input_modalities: &model.input_modalities,
+                service_tiers: &model.service_tiers,
+                parallel_tool_calls: model.supports.parallel_tool_calls,
+                verbosity: model.supports.verbosity,
+                reasoning_summaries: model.supports.reasoning_summaries,
+                image_detail_original: model.supports.image_detail_original,
+            },
+        }
+    }
+}
+
+/// The Codex client names its version, and wants the catalogue in the upstream's own shape.
+fn is_asked_by_codex(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or("");
+    query.split('&').any(|parameter| parameter.starts_with("client_version="))
+}
+
+async fn list(State(models): State<Models>, uri: Uri) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    struct List<'a> {
+        object: &'static str,
+        data: Vec<Model<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        models: Option<Vec<&'a RawValue>>,
+    }
+    let known = models.known().await?;
+    let entries = known.entries.as_slice();
+    let mut response = json(&List {
+        object: "list",
+        data: entries.iter().map(Model::of).collect(),
+        models: is_asked_by_codex(&uri).then(|| entries.iter().map(|model| &*model.raw).collect()),
+    })?;
+    if let Some(etag) = known.etag.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    Ok(response)
+}
+
+async fn retrieve(
+    State(models): State<Models>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    // What is not even text is no name of a model.
+    let Path(id) = id.map_err(|_| ApiError::not_found())?;
+    let known = models.known().await?;
+    match known.find(&id) {
+        Some(model) => json(&Model::of(model)),
+        None => Err(ApiError::unknown_model(&id)),
+    }
+}
+
+fn json(body: &impl Serialize) -> Result<Response, ApiError> {
+    let body = serde_json::to_vec(body).map_err(|error| ApiError::broken(&error))?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}

@@ -1,0 +1,91 @@
+//! All routes and the order of the guards, on one page.
+//!
+//! From outside to inside:
+//!
+//! 1. `identity`: an id for every request, so that every refusal has one; nothing is read of it
+//!    but `X-Forwarded-For`, and that only from a trusted proxy.
+//! 2. `scope`: whether the other end of the connection may be there at all. Before anything that
+//!    depends on what the request says.
+//! 3. `origin`: whether a web page sent it, and by which name. Before the token and the limits, so
+//!    that a page can neither try tokens nor spend anybody's allowance; this answers preflights,
+//!    which cannot carry a token.
+//! 4. `admission`, on protected routes: the relay token, then the limits. Before the body is read,
+//!    so that a stranger cannot make the relay hold anything.
+//! 5. `record`: what was asked and answered goes to the traffic log. Behind admission, so that
+//!    strangers cannot fill it.
+//! 6. The route, which reads its body within the limit.
+//!
+//! Protected are `/v1/*` and `/no-tools/v1/*`, including paths and methods that do not exist there.
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tower::ServiceExt;
+
+use crate::api::{
+    error::ApiError,
+    guard::{
+        admission::{self, Admission},
+        identity::{self, Identity},
+        origin::{self, Origin},
+        record,
+        scope::{self, Scope},
+    },
+    landing, models, status, text, unsupported,
+};
+
+/// The groups of routes and the guards in front of them, each with what it needs.
+#[derive(Debug)]
+pub struct Parts {
+    pub identity: Identity,
+    pub scope: Scope,
+    pub origin: Origin,
+    pub admission: Admission,
+    pub text: text::Text,
+    pub models: models::Models,
+    pub status: status::Status,
+}
+
+pub fn router(parts: Parts) -> Router {
+    let protected = Router::new()
+        .merge(text::router(parts.text))
+        .merge(models::router(parts.models))
+        .merge(status::router(parts.status))
+        .merge(unsupported::router())
+        .fallback(missing)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(record::guard))
+        .layer(from_fn_with_state(parts.admission, admission::guard));
+    let public = landing::router().method_not_allowed_fallback(wrong_method);
+    Router::new()
+        .merge(public)
+        .fallback(move |request: Request| by_path(protected.clone(), request))
+        .layer(from_fn_with_state(parts.origin, origin::guard))
+        .layer(from_fn_with_state(parts.scope, scope::guard))
+        .layer(from_fn_with_state(parts.identity, identity::guard))
+}
+
+/// `/v1/…` and `/no-tools/v1/…`.
+fn is_protected(path: &str) -> bool {
+    path.starts_with("/v1/") || path.starts_with("/no-tools/v1/")
+}
+
+/// Below the protected prefixes everything goes through the guards, whether it exists or not.
+async fn by_path(protected: Router, request: Request) -> Response {
+    if is_protected(request.uri().path()) {
+        protected.oneshot(request).await.into_response()
+    } else {
+        ApiError::not_found().into_response()
+    }
+}
+
+async fn missing() -> ApiError {
+    ApiError::not_found()
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::method_not_allowed(None)
+}

@@ -1,0 +1,156 @@
+//! `GET /v1/relay/status`: what the relay knows of itself and of whoever asks.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, response::IntoResponse, routing::get};
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    api::{error::ApiError, exchange::Exchange},
+    clock::Clock,
+    limit::{Client, Limits},
+    traffic::Traffic,
+};
+
+const ROUTES: &[&str] = &[
+    "/v1/models",
+    "/v1/models/{id}",
+    "/v1/relay/status",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/chat/completions",
+    "/no-tools/v1/models",
+    "/no-tools/v1/completions",
+    "/no-tools/v1/responses",
+    "/no-tools/v1/chat/completions",
+];
+
+/// What only the shell knows: settings, and the state of the files that they name.
+#[derive(Debug)]
+pub struct Described {
+    /// The settings as `airelays status --json` shows them.
+    pub relay: Box<RawValue>,
+    /// The stored login, likewise.
+    pub auth: Box<RawValue>,
+    pub has_login: bool,
+    pub has_token: bool,
+}
+
+/// Reads settings and files anew; may block.
+pub type Describe = Arc<dyn Fn() -> Result<Described, serde_json::Error> + Send + Sync>;
+
+#[derive(Clone)]
+pub struct Status {
+    pub describe: Describe,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub traffic: Traffic,
+    pub requires_token: bool,
+}
+
+impl std::fmt::Debug for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Status")
+            .field("requires_token", &self.requires_token)
+            .finish_non_exhaustive()
+    }
+}
+
+pub fn router(status: Status) -> Router {
+    Router::new().route("/v1/relay/status", get(show)).with_state(status)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    object: &'static str,
+    app_name: &'static str,
+    version: &'static str,
+    ready: Ready,
+    auth: &'a RawValue,
+    relay: &'a RawValue,
+    security: Security,
+    traffic_log: Log,
+    supported_routes: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct Ready {
+    upstream_auth: bool,
+    relay_token: bool,
+}
+
+#[derive(Serialize)]
+struct Security {
+    protected_routes: [&'static str; 2],
+    require_bearer_auth: bool,
+    bearer_token_present: bool,
+    tracked_clients: usize,
+    blocked_clients: usize,
+    active_clients: usize,
+    client: You,
+}
+
+/// The client that asks.
+#[derive(Serialize)]
+struct You {
+    ip: String,
+    allowance_remaining: f64,
+    active_requests: u32,
+    failed_auth_attempts: u32,
+    blocked_for_seconds: u64,
+}
+
+#[derive(Serialize)]
+struct Log {
+    records_written: u64,
+    records_lost: u64,
+    last_error: Option<String>,
+}
+
+async fn show(
+    State(status): State<Status>,
+    exchange: Exchange,
+) -> Result<impl IntoResponse, ApiError> {
+    let describe = Arc::clone(&status.describe);
+    let described = tokio::task::spawn_blocking(move || describe())
+        .await
+        .map_err(|error| ApiError::broken(&error))?
+        .map_err(|error| ApiError::broken(&error))?;
+    let now = status.clock.instant();
+    let (counts, you) =
+        (status.limits.counts(now), status.limits.snapshot(Client::from(exchange.client), now));
+    let log = status.traffic.stats();
+    let document = Document {
+        object: "relay.status",
+        app_name: "AIRelays",
+        version: env!("CARGO_PKG_VERSION"),
+        ready: Ready { upstream_auth: described.has_login, relay_token: described.has_token },
+        auth: &described.auth,
+        relay: &described.relay,
+        security: Security {
+            protected_routes: ["/v1/*", "/no-tools/v1/*"],
+            require_bearer_auth: status.requires_token,
+            bearer_token_present: described.has_token,
+            tracked_clients: counts.tracked,
+            blocked_clients: counts.blocked,
+            active_clients: counts.active,
+            client: You {
+                ip: exchange.client.to_string(),
+                allowance_remaining: (you.allowance_remaining * 100.0).round() / 100.0,
+                active_requests: you.active_requests,
+                failed_auth_attempts: you.failed_auth_attempts,
+                blocked_for_seconds: you.blocked_for.map_or(0, |wait| wait.as_secs()),
+            },
+        },
+        traffic_log: Log {
+            records_written: log.lines_written,
+            records_lost: log.lines_lost,
+            last_error: log.last_error,
+        },
+        supported_routes: ROUTES,
+    };
+    let body = serde_json::to_vec(&document).map_err(|error| ApiError::broken(&error))?;
+    Ok(([(CONTENT_TYPE, "application/json")], body))
+}

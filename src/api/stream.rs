@@ -1,0 +1,392 @@
+//! The only place where an answer reaches a client: streamed event by event, or collected.
+//!
+//! A stream's headers are held back until the answer begins, so that a failure before that is a
+//! real status. They are not held back for ever: after a while they go out, comments keep the
+//! connection alive, and a failure from then on is told in the stream, which never ends as if all
+//! were well.
+//!
+//! **Invariant:** a stream ends with its dialect's terminal event or with an error, never between.
+//! **Invariant:** a comment stands between events, never inside one.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use http_body::Frame;
+
+use crate::{
+    api::{disclosure::disclose, error::ApiError, exchange::Exchange, keep_alive::Silence},
+    clock::Clock,
+    relay::{Opened, Refused, cut_short},
+    traffic::Phase,
+    upstream::failure::{ErrorFields, classify_event},
+    wire::reply::{
+        End, Progress, Reader, Unreadable, chat, completions,
+        responses::{Collect, Forward},
+    },
+};
+
+/// How streams behave while nothing arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long the headers wait for the answer to begin.
+    pub commit_after: Duration,
+    /// How often a comment is sent into silence; `None` sends none.
+    pub keep_alive: Option<Duration>,
+}
+
+/// An answer on its way from the relay.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Opened, Refused>> + Send>>;
+
+/// A dialect's way of telling a stream.
+#[derive(Debug)]
+pub enum Teller {
+    Responses(Box<Forward>),
+    Chat(Box<(Reader, chat::Chunks)>),
+    Completions(Box<(Reader, completions::Chunks)>),
+}
+
+impl Teller {
+    /// What the client gets for a run of whole events. What precedes an unreadable one is told.
+    fn tell(&mut self, run: &Bytes) -> (Bytes, Result<Progress, Unreadable>) {
+        match self {
+            Self::Responses(forward) => forward.run(run),
+            Self::Chat(chat) => {
+                let (reader, chunks) = &mut **chat;
+                let progress = reader.read_run(run, chunks);
+                if let Ok(Progress::Ended(end)) = &progress {
+                    chunks.end(end);
+                }
+                (chunks.take().into(), progress)
+            }
+            Self::Completions(completions) => {
+                let (reader, chunks) = &mut **completions;
+                let progress = reader.read_run(run, chunks);
+                if let Ok(Progress::Ended(end)) = &progress {
+                    chunks.end(end);
+                }
+                (chunks.take().into(), progress)
+            }
+        }
+    }
+
+    /// The last event of an answer that failed.
+    ///
+    /// Nothing is sent after it, `[DONE]` least of all. Its `error` member is what SDKs raise as
+    /// an exception; on Responses the same members stand flat beside it, as the document has them.
+    fn tell_failure(&self, error: &ApiError) -> String {
+        let object = error.object();
+        match self {
+            Self::Responses(forward) => {
+                let number = forward.next_number();
+                let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
+                let param = error.param_name().map_or_else(|| "null".to_owned(), text);
+                format!(
+                    "event: error\ndata: {{\"type\":\"error\",\"code\":{},\"message\":{},\
+                     \"param\":{param},\"sequence_number\":{number},\"error\":{object}}}\n\n",
+                    text(error.code_or_kind()),
+                    text(error.message()),
+                )
+            }
+            Self::Chat(_) | Self::Completions(_) => format!("data: {{\"error\":{object}}}\n\n"),
+        }
+    }
+
+    /// Whether the upstream's own error event has been passed on.
+    fn passes_errors_on(&self) -> bool {
+        matches!(self, Self::Responses(_))
+    }
+}
+
+/// What a streamed answer stands in.
+#[derive(Debug)]
+pub struct Setting {
+    pub exchange: Exchange,
+    /// What of the request was left out before it was first sent.
+    pub ignored: Vec<String>,
+    /// Whether the client reads what the upstream tells Codex clients.
+    pub is_codex: bool,
+    pub limits: Settings,
+    pub clock: Clock,
+}
+
+/// Answers with a stream as soon as the answer begins or `commit_after` has passed.
+///
+/// # Errors
+///
+/// When there is no answer and nothing has been sent.
+pub async fn respond(
+    setting: Setting,
+    mut opening: Opening,
+    teller: Teller,
+) -> Result<Response, ApiError> {
+    let Setting { exchange, mut ignored, is_codex, limits, clock } = setting;
+    let mut turn = HeaderMap::new();
+    let state = tokio::select! {
+        biased;
+        opened = &mut opening => {
+            State::Open(Box::new(opened.map_err(|refused| ApiError::of_refusal(refused, clock.now()))?))
+        }
+        () = tokio::time::sleep(limits.commit_after) => State::Opening(opening),
+    };
+    if let State::Open(opened) = &state {
+        ignored.clone_from(&opened.ignored);
+        if is_codex {
+            turn.clone_from(&opened.turn);
+        }
+    }
+    let keep_alive = limits.keep_alive.map(|every| Silence::new(every, clock.clone()));
+    let ending = Ending { exchange, outcome: Outcome::Unfinished };
+    let stream = Stream { state, teller, keep_alive, clock, ending };
+    let mut response = Response::new(Body::new(stream));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.extend(turn);
+    disclose(&ignored, headers);
+    Ok(response)
+}
+
+/// The body of a streamed answer.
+struct Stream {
+    state: State,
+    teller: Teller,
+    keep_alive: Option<Silence>,
+    clock: Clock,
+    ending: Ending,
+}
+
+enum State {
+    Opening(Opening),
+    Open(Box<Opened>),
+    Done,
+}
+
+impl Stream {
+    /// The next bytes for the client, or `None` after the last. Never empty.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            let polled = match &mut self.state {
+                State::Done => return Poll::Ready(None),
+                State::Opening(opening) => match opening.as_mut().poll(cx) {
+                    Poll::Ready(Ok(opened)) => {
+                        self.state = State::Open(Box::new(opened));
+                        continue;
+                    }
+                    Poll::Ready(Err(refused)) => {
+                        return self
+                            .fail(Bytes::new(), ApiError::of_refusal(refused, self.clock.now()));
+                    }
+                    Poll::Pending => Poll::Pending,
+                },
+                State::Open(opened) => opened.poll_run(cx),
+            };
+            let bytes = match polled {
+                Poll::Pending => {
+                    ready!(self.poll_keep_alive(cx));
+                    return Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")));
+                }
+                Poll::Ready(Some(Ok(run))) => match self.teller.tell(&run) {
+                    (bytes, Ok(progress)) => self.note(bytes, progress),
+                    (bytes, Err(unreadable)) => return self.fail(bytes, unreadable.into()),
+                },
+                Poll::Ready(Some(Err(failure))) => {
+                    return self
+                        .fail(Bytes::new(), ApiError::of_failure(&failure, self.clock.now()));
+                }
+                Poll::Ready(None) => {
+                    return self
+                        .fail(Bytes::new(), ApiError::of_failure(&cut_short(), self.clock.now()));
+                }
+            };
+            if !bytes.is_empty() {
+                if let Some(silence) = &mut self.keep_alive {
+                    silence.broken();
+                }
+                return Poll::Ready(Some(bytes));
+            }
+        }
+    }
+
+    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.keep_alive {
+            Some(silence) => silence.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Looks whether the answer has ended, and how.
+    fn note(&mut self, bytes: Bytes, progress: Progress) -> Bytes {
+        match progress {
+            Progress::More => bytes,
+            Progress::Ended(end) => {
+                self.finish(Outcome::Ended(end));
+                bytes
+            }
+            Progress::Failed(event) => {
+                let error = in_stream(&self.ending.exchange, event, &self.clock);
+                let mut all = bytes.to_vec();
+                if !self.teller.passes_errors_on() {
+                    all.extend_from_slice(self.teller.tell_failure(&error).as_bytes());
+                }
+                self.finish(Outcome::Failed(error));
+                all.into()
+            }
+        }
+    }
+
+    /// Ends with an error behind `told`.
+    fn fail(&mut self, told: Bytes, error: ApiError) -> Poll<Option<Bytes>> {
+        let last = Bytes::from(self.teller.tell_failure(&error));
+        // Everything else that a client gets is in the log as it came from the upstream.
+        let record = self.ending.exchange.record(Phase::OutboundStreamChunk);
+        self.ending.exchange.traffic.hand_over(record.body("body", None, last.clone()));
+        self.finish(Outcome::Failed(error));
+        let all = if told.is_empty() { last } else { [told, last].concat().into() };
+        Poll::Ready(Some(all))
+    }
+
+    /// Lets go of the upstream at once: nothing after the end is of interest.
+    fn finish(&mut self, outcome: Outcome) {
+        self.state = State::Done;
+        self.ending.outcome = outcome;
+    }
+}
+
+impl http_body::Body for Stream {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// Hands the outcome to the log when the stream is over or its client has gone.
+struct Ending {
+    exchange: Exchange,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// The client went away first, or the relay was stopped.
+    Unfinished,
+    Ended(Box<End>),
+    Failed(ApiError),
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let record = self.exchange.record(Phase::OutboundResponse).number("status_code", 200);
+        let record = match &self.outcome {
+            Outcome::Unfinished => record.text("outcome", "unfinished"),
+            Outcome::Ended(end) => {
+                log_usage(&self.exchange, end);
+                record.text("outcome", "completed")
+            }
+            Outcome::Failed(error) => {
+                let record = record.text("outcome", "failed").text("error", error.object());
+                match error.cause() {
+                    Some(cause) => record.text("cause", cause.to_owned()),
+                    None => record,
+                }
+            }
+        };
+        self.exchange.traffic.hand_over(record);
+    }
+}
+
+/// A dialect's way of collecting an answer.
+#[derive(Debug)]
+pub enum Collector {
+    Responses(Box<Collect>),
+    Chat(Box<(Reader, chat::Completion)>),
+    Completions(Box<(Reader, completions::Completion)>),
+}
+
+impl Collector {
+    fn read_run(&mut self, run: &[u8]) -> Result<Progress, Unreadable> {
+        match self {
+            Self::Responses(collect) => collect.read_run(run),
+            Self::Chat(chat) => chat.0.read_run(run, &mut chat.1),
+            Self::Completions(completions) => completions.0.read_run(run, &mut completions.1),
+        }
+    }
+
+    fn finish(self, end: &End) -> Vec<u8> {
+        match self {
+            Self::Responses(collect) => collect.finish(),
+            Self::Chat(chat) => chat.1.finish(end),
+            Self::Completions(completions) => completions.1.finish(end),
+        }
+    }
+}
+
+/// Answers with one body when the answer is whole.
+///
+/// # Errors
+///
+/// When the answer fails, however late: nothing has been sent then.
+pub async fn collect(
+    exchange: &Exchange,
+    opening: Opening,
+    mut collector: Collector,
+    clock: &Clock,
+) -> Result<Response, ApiError> {
+    let told = |refused| ApiError::of_refusal(refused, clock.now());
+    let mut opened = opening.await.map_err(told)?;
+    while let Some(run) = opened.next_run().await {
+        let run = run.map_err(|failure| ApiError::of_failure(&failure, clock.now()))?;
+        match collector.read_run(&run)? {
+            Progress::More => {}
+            Progress::Failed(event) => return Err(in_stream(exchange, event, clock)),
+            Progress::Ended(end) => {
+                let ignored = std::mem::take(&mut opened.ignored);
+                drop(opened);
+                log_usage(exchange, &end);
+                let body = collector.finish(&end);
+                let json = HeaderValue::from_static("application/json");
+                let mut headers: HeaderMap = [(CONTENT_TYPE, json)].into_iter().collect();
+                disclose(&ignored, &mut headers);
+                return Ok((headers, body).into_response());
+            }
+        }
+    }
+    Err(ApiError::of_failure(&cut_short(), clock.now()))
+}
+
+/// What an error event of the upstream means to the client. The log gets it as it came.
+fn in_stream(exchange: &Exchange, event: Bytes, clock: &Clock) -> ApiError {
+    let failure = classify_event(ErrorFields::of_event(&event), clock.now());
+    let record = exchange.record(Phase::UpstreamStreamError).json("error", event);
+    exchange.traffic.hand_over(record);
+    ApiError::of_failure(&failure, clock.now())
+}
+
+fn log_usage(exchange: &Exchange, end: &End) {
+    let Some(usage) = &end.raw_usage else { return };
+    for phase in [Phase::UpstreamUsage, Phase::OutboundUsage] {
+        let record = exchange
+            .record(phase)
+            .text("response_id", end.response_id.clone().unwrap_or_default())
+            .text("model", end.model.clone().unwrap_or_default())
+            .json("usage", usage.clone());
+        exchange.traffic.hand_over(record);
+    }
+}

@@ -1,0 +1,242 @@
+//! `POST /v1/responses`, `/v1/chat/completions` and `/v1/completions`, and their `/no-tools` twins.
+//!
+//! The three dialects differ in how they read a request and tell an answer; everything between is
+//! the same and stands here once.
+
+use axum::{Router, extract::State, response::Response, routing::post};
+use http::HeaderMap;
+
+use crate::{
+    api::{
+        error::ApiError,
+        exchange::Exchange,
+        extract::JsonBody,
+        stream::{self, Collector, Teller},
+    },
+    clock::Clock,
+    relay::{Asked, Relay},
+    traffic::Phase,
+    wire::{
+        reject::{Reject, Status},
+        reply::{Reader, chat, completions, responses},
+        request::{self, Options, Translated},
+    },
+};
+
+/// What the text routes need.
+#[derive(Clone, Debug)]
+pub struct Text {
+    pub relay: Relay,
+    pub clock: Clock,
+    pub stream: stream::Settings,
+    pub reasoning: chat::Reasoning,
+}
+
+/// Says for one request where a chat client sees thoughts.
+const REASONING: &str = "x-airelays-reasoning";
+
+#[derive(Clone, Copy, Debug)]
+enum Dialect {
+    Responses,
+    Chat,
+    Completions,
+}
+
+const ROUTES: [(&str, Dialect); 3] = [
+    ("responses", Dialect::Responses),
+    ("chat/completions", Dialect::Chat),
+    ("completions", Dialect::Completions),
+];
+
+pub fn router(text: Text) -> Router {
+    let mut router = Router::new();
+    for (name, dialect) in ROUTES {
+        for (prefix, no_tools) in [("/v1", false), ("/no-tools/v1", true)] {
+            let handler = post(move |State(text): State<Text>, body: JsonBody| {
+                answer(text, dialect, no_tools, body)
+            });
+            router = router.route(&format!("{prefix}/{name}"), handler);
+        }
+    }
+    router.with_state(text)
+}
+
+async fn answer(
+    text: Text,
+    dialect: Dialect,
+    no_tools: bool,
+    JsonBody { exchange, bytes }: JsonBody,
+) -> Result<Response, ApiError> {
+    let reasoning = reasoning(&exchange.headers, text.reasoning)?;
+    let request = translate(dialect, no_tools, &exchange, reasoning, &bytes)?;
+    drop(bytes);
+    if let Some(id) = &request.conversation {
+        return Err(unknown_conversation(id).into());
+    }
+    if !request.ignored.is_empty() {
+        let record = exchange
+            .record(Phase::CompatibilityAdaptation)
+            .list("ignored_parameters", &request.ignored)
+            .text("reason", "the subscription backend does not take them");
+        exchange.traffic.record(record).await;
+    }
+    send(Text { reasoning, ..text }, dialect, exchange, request).await
+}
+
+fn translate(
+    dialect: Dialect,
+    no_tools: bool,
+    exchange: &Exchange,
+    reasoning: chat::Reasoning,
+    body: &[u8],
+) -> Result<Translated, Reject> {
+    // Nobody asks for what nobody sees. Responses clients ask for themselves.
+    let is_shown = matches!(dialect, Dialect::Chat) && reasoning != chat::Reasoning::Hidden;
+    let options = Options {
+        no_tools,
+        files: &|_| None,
+        key: b"",
+        session_hint: session_hint(&exchange.headers),
+        refused: &[],
+        reasoning_summary: is_shown.then_some("auto"),
+    };
+    match dialect {
+        Dialect::Responses => request::responses::translate(body, &options),
+        Dialect::Chat => request::chat::translate(body, &options),
+        Dialect::Completions => request::completions::translate(body, &options),
+    }
+}
+
+fn reasoning(headers: &HeaderMap, usual: chat::Reasoning) -> Result<chat::Reasoning, Reject> {
+    let Some(asked) = headers.get(REASONING) else { return Ok(usual) };
+    asked.to_str().ok().and_then(chat::Reasoning::named).ok_or_else(|| {
+        let names = chat::Reasoning::ALL.map(chat::Reasoning::as_str).join(", ");
+        Reject::bad(REASONING, "invalid_value", format!("`{REASONING}` must be one of: {names}."))
+    })
+}
+
+/// There is no way yet to make one, so none is known.
+fn unknown_conversation(id: &str) -> Reject {
+    Reject {
+        status: Status::NotFound,
+        message: format!("Unknown conversation id `{id}`."),
+        param: Some("conversation".into()),
+        code: Some("conversation_not_found"),
+    }
+}
+
+async fn send(
+    text: Text,
+    dialect: Dialect,
+    exchange: Exchange,
+    request: Translated,
+) -> Result<Response, ApiError> {
+    let told = Told::new(&exchange, &request, &text);
+    let ignored = request.ignored.clone();
+    let is_stream = request.stream;
+    let opening = {
+        let (relay, id) = (text.relay, exchange.id.clone());
+        let turn = if told.knows_private { exchange.headers.clone() } else { HeaderMap::new() };
+        let asked = Asked { id, request, turn };
+        Box::pin(async move { relay.open(asked).await })
+    };
+    if is_stream {
+        let setting = stream::Setting {
+            exchange,
+            ignored,
+            is_codex: told.knows_private,
+            limits: text.stream,
+            clock: text.clock,
+        };
+        return stream::respond(setting, opening, told.teller(dialect)).await;
+    }
+    stream::collect(&exchange, opening, told.collector(dialect), &text.clock).await
+}
+
+/// What an answer is told with, apart from what the upstream says.
+struct Told {
+    id: String,
+    model: String,
+    created: i64,
+    reasoning: chat::Reasoning,
+    reply: request::ReplyOptions,
+    knows_private: bool,
+}
+
+impl Told {
+    fn new(exchange: &Exchange, request: &Translated, text: &Text) -> Self {
+        let id = exchange.id.as_str();
+        Self {
+            id: id.strip_prefix("req_").unwrap_or(id).to_owned(),
+            model: request.model.clone(),
+            created: text.clock.unix(),
+            reasoning: text.reasoning,
+            reply: request.reply.clone(),
+            knows_private: is_codex(&exchange.headers),
+        }
+    }
+
+    fn teller(self, dialect: Dialect) -> Teller {
+        match dialect {
+            Dialect::Responses => Teller::Responses(Box::new(responses::Forward::new(
+                self.knows_private,
+                self.reply.names,
+            ))),
+            Dialect::Chat => {
+                Teller::Chat(Box::new((Reader::default(), chat::Chunks::new(self.chat()))))
+            }
+            Dialect::Completions => Teller::Completions(Box::new((
+                Reader::default(),
+                completions::Chunks::new(self.completions()),
+            ))),
+        }
+    }
+
+    fn collector(self, dialect: Dialect) -> Collector {
+        match dialect {
+            Dialect::Responses => {
+                Collector::Responses(Box::new(responses::Collect::new(self.reply.names)))
+            }
+            Dialect::Chat => {
+                Collector::Chat(Box::new((Reader::default(), chat::Completion::new(self.chat()))))
+            }
+            Dialect::Completions => Collector::Completions(Box::new((
+                Reader::default(),
+                completions::Completion::new(self.completions()),
+            ))),
+        }
+    }
+
+    fn chat(self) -> chat::Settings {
+        chat::Settings {
+            id: format!("chatcmpl-{}", self.id),
+            model: self.model,
+            created: self.created,
+            include_usage: self.reply.include_usage,
+            legacy_function: self.reply.legacy_function,
+            reasoning: self.reasoning,
+            names: self.reply.names,
+        }
+    }
+
+    fn completions(self) -> completions::Settings {
+        completions::Settings {
+            id: format!("cmpl-{}", self.id),
+            model: self.model,
+            created: self.created,
+            include_usage: self.reply.include_usage,
+        }
+    }
+}
+
+/// A client that names its dialogue in a header, as the Codex client does.
+fn session_hint(headers: &HeaderMap) -> Option<&str> {
+    ["session-id", "session_id"].iter().find_map(|name| headers.get(*name)?.to_str().ok())
+}
+
+fn is_codex(headers: &HeaderMap) -> bool {
+    headers
+        .get("originator")
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.to_ascii_lowercase().starts_with("codex"))
+}

@@ -1,0 +1,26 @@
+//! Routes of the platform that the subscription backend has no verified counterpart for.
+
+use axum::{Router, routing::any};
+
+use crate::api::error::ApiError;
+
+/// Paths that answer 501 whatever the method.
+pub const PATHS: &[&str] = &[
+    "/v1/embeddings",
+    "/v1/images/{operation}",
+    "/v1/audio/{operation}",
+    "/v1/realtime/sessions",
+    "/v1/files",
+    "/v1/files/{file_id}",
+    "/v1/files/{file_id}/content",
+    "/v1/conversations",
+    "/v1/conversations/{conversation_id}",
+    "/v1/subscription/status",
+    "/v1/account/rate_limits",
+];
+
+pub fn router() -> Router {
+    PATHS.iter().fold(Router::new(), |router, path| {
+        router.route(path, any(async || ApiError::unsupported_route()))
+    })
+}
