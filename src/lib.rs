@@ -34,3 +34,11 @@ mod api;
 mod listen;
 
 // shell: configuration, composition, commands
+pub mod app;
+pub mod cli;
+pub mod config;
+mod describe;
+pub mod reference;
+
+#[cfg(any(test, feature = "internals"))]
+pub mod internals;

@@ -1,3 +1,9 @@
-//! The program.
+//! The program: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use airelays::cli;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os(), &cli::Environment::of_process())
+}

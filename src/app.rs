@@ -1,0 +1,552 @@
+//! The composition root: from settings to a running server.
+//!
+//! Everything that lives as long as the server is made here and handed to who needs it; everything
+//! that runs in the background is started here, and the end of the server waits for it.
+//!
+//! Not here: settings and their sources (`config`), texts for the terminal (`cli`).
+
+mod front;
+mod instance;
+
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use tempfile::TempDir;
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::front::Place;
+use self::{front::Front, instance::Instance};
+use crate::{
+    address::Scope,
+    api::{
+        guard::{
+            admission::Admission,
+            forwarded::Forwarded,
+            identity::Identity,
+            origin::{Origin, Rules},
+            scope,
+            turned::Turned,
+        },
+        models::Models,
+        router,
+        status::{Describe, Status},
+        stream, text,
+    },
+    auth::{
+        issuer::Issuer,
+        refresh::{self, Login},
+    },
+    clock::Clock,
+    config::{self, Config},
+    describe,
+    id::RequestId,
+    limit::{self, Limits},
+    listen::{self, tls},
+    private_file::{self, NoSocket},
+    redact::Redactor,
+    relay::{self, Relay},
+    sim::Simulator,
+    traffic::{self, Phase, Record, Traffic, Writer},
+    transport::{self, Network, NetworkSettings, Transport},
+    upstream::{
+        self, Upstream,
+        catalogue::{self, Catalogue},
+    },
+};
+
+/// More would not make an answer faster, and each costs memory at rest.
+const WORKERS: usize = 4;
+const USER_AGENT: &str = concat!("airelays/", env!("CARGO_PKG_VERSION"));
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
+/// As long as the Codex client uses its list.
+const LIST_FRESH: Duration = Duration::from_mins(5);
+const LIST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long other processes may hold the stored login.
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(45);
+/// Where requests to an imitation in this process pretend to go.
+const SIMULATED: &str = "http://127.0.0.1";
+const LOOPBACK: &str = "127.0.0.1";
+const IMITATION: listen::Settings = listen::Settings::DEFAULT;
+
+/// The imitation in place of the upstream.
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    pub simulator: Simulator,
+    /// Where it can be reached as well, on this machine.
+    pub port: Option<u16>,
+}
+
+/// Why nothing is being served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot listen on {address}")]
+    Listen { address: String, source: io::Error },
+    #[error("{address} is in use: another program listens there")]
+    InUse { address: String },
+    #[error("cannot listen on the socket {path}")]
+    Socket { path: PathBuf, source: NoSocket },
+    #[error(
+        "{address} can be reached from the network, and no token is asked for: whoever reaches \
+         it would use your login. Ask for the token, listen on 127.0.0.1 or on a Unix socket, or \
+         say --allow-open-network"
+    )]
+    Open { address: IpAddr },
+    #[error("a network scope of `any` needs the relay token: anybody at all could use your login")]
+    OpenToAnybody,
+    #[error("TLS cannot be spoken with the given certificate and key")]
+    Certificate(#[source] tls::Unusable),
+    #[error("another relay {}serves {dir}", pid.map(|pid| format!("(process {pid}) ")).unwrap_or_default())]
+    Running { dir: PathBuf, pid: Option<u32> },
+    #[error("cannot write to {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the system refuses {what}")]
+    System { what: &'static str, source: io::Error },
+    #[error("a setting of the upstream is no address")]
+    Address,
+}
+
+/// A relay that listens and is ready to serve.
+#[derive(Debug)]
+pub struct Server {
+    listener: listen::Listener,
+    place: Place,
+    router: Router,
+    limits: listen::Settings,
+    instance: Instance,
+    writer: Option<Writer>,
+    tasks: TaskTracker,
+    /// The simulator's own listener and what it serves.
+    imitation: Option<(TcpListener, Router)>,
+    /// Where a simulated login is kept; goes when the server does.
+    scratch: Option<TempDir>,
+}
+
+impl Server {
+    /// Where clients can reach it.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its address on the network; `None` when it listens on a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.place {
+            Place::Network(address) => Some(*address),
+            Place::Socket(_) => None,
+        }
+    }
+
+    /// What is served, for whoever calls it without a socket.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Where the imitation of the upstream listens, if it does.
+    pub fn simulator_address(&self) -> Option<SocketAddr> {
+        self.imitation.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Serves until `shutdown` is done, then lets open answers end and the log reach the disk.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self {
+            listener,
+            place: _,
+            router,
+            limits,
+            instance,
+            writer,
+            tasks,
+            imitation,
+            scratch,
+        } = self;
+        let stop = CancellationToken::new();
+        if let Some((listener, router)) = imitation {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                let limits = listen::Settings { grace: Duration::ZERO, ..IMITATION };
+                listen::serve(plain(listener), router, limits, stop.cancelled()).await;
+            });
+        }
+        listen::serve(listener, router, limits, shutdown).await;
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        if let Some(writer) = writer {
+            writer.close();
+        }
+        drop(scratch);
+        instance.release();
+    }
+}
+
+/// Binds the listener and puts the relay together behind it.
+///
+/// # Errors
+///
+/// When another relay is there already, when an address is taken or too open, or when a folder
+/// cannot be written.
+pub async fn start(config: Arc<Config>, simulation: Option<Simulation>) -> Result<Server, Error> {
+    let instance = Instance::claim(&config.paths.data_dir, instance::PATIENCE).await?;
+    let Front { listener, place, scope } = Front::open(&config).await?;
+    let outside = match simulation {
+        Some(simulation) => Outside::imitation(simulation).await?,
+        None => Outside::network(&config),
+    };
+    let tasks = TaskTracker::new();
+    let (inner, writer) = inner(&config, &outside, &tasks)?;
+    announce(&config, &inner.traffic).await;
+    let router = router::router(parts(&config, scope, inner));
+    if let Some(network) = outside.network {
+        tasks.spawn(async move {
+            if let Err(error) = network.warm().await {
+                tracing::warn!(error = &*error.to_string(), "cannot prepare the upstream client");
+            }
+        });
+    }
+    Ok(Server {
+        listener,
+        place,
+        router,
+        limits: front::limits(&config.server),
+        instance,
+        writer,
+        tasks,
+        imitation: outside.imitation,
+        scratch: outside.scratch,
+    })
+}
+
+/// What stands behind the routes.
+struct Inner {
+    clock: Clock,
+    traffic: Traffic,
+    redactor: Redactor,
+    login: Login,
+    upstream: Upstream,
+    catalogue: Catalogue,
+    describe: Describe,
+}
+
+fn inner(
+    config: &Arc<Config>,
+    outside: &Outside,
+    tasks: &TaskTracker,
+) -> Result<(Inner, Option<Writer>), Error> {
+    let clock = Clock::system();
+    let redactor = Redactor::new();
+    let (traffic, writer) = traffic(config, &redactor, &clock)?;
+    let login = Login::new(
+        refresh::Settings {
+            path: outside.auth_file.clone(),
+            issuer: outside.issuer.clone(),
+            client_id: config.upstream.client_id.clone(),
+            timeout: REFRESH_TIMEOUT,
+            lock_wait: LOCK_WAIT,
+        },
+        outside.transport.clone(),
+        clock.clone(),
+        tasks.clone(),
+        redactor.clone(),
+    )
+    .map_err(|_| Error::Address)?;
+    let upstream = Upstream::new(
+        &upstream::Settings {
+            base_url: outside.base_url.clone(),
+            client_version: config.upstream.client_version.clone(),
+            user_agent: USER_AGENT.into(),
+            headers_timeout: config.upstream.silence_timeout,
+            idle_timeout: config.upstream.silence_timeout,
+        },
+        outside.transport.clone(),
+        clock.clone(),
+    )
+    .map_err(|_| Error::Address)?;
+    let catalogue = Catalogue::new(
+        upstream.clone(),
+        catalogue::Settings { fresh_for: LIST_FRESH, patience: LIST_PATIENCE },
+        tasks.clone(),
+    );
+    let describe = describing(config, outside.auth_file.clone(), outside.issuer.clone());
+    Ok((Inner { clock, traffic, redactor, login, upstream, catalogue, describe }, writer))
+}
+
+/// The groups of routes with what each needs.
+fn parts(
+    config: &Config,
+    admitted: Scope,
+    Inner { clock, traffic, redactor, login, upstream, catalogue, describe }: Inner,
+) -> router::Parts {
+    let limits = limits(config);
+    let token = config.security.require_bearer_auth.then(|| describe::configured_token(config));
+    let relay = Relay::new(
+        relay::Parts { upstream, catalogue, login, traffic: traffic.clone(), clock: clock.clone() },
+        relay::Settings {
+            total: config.upstream.total_timeout,
+            learn: config.upstream.learn_parameters,
+        },
+    );
+    router::Parts {
+        identity: Identity {
+            traffic: traffic.clone(),
+            body_limit: usize::try_from(config.server.max_body_bytes).unwrap_or(usize::MAX),
+            forwarded: Forwarded {
+                trusted: config.security.forwarded_from.as_deref().unwrap_or_default().into(),
+            },
+        },
+        scope: scope::Scope::new(admitted, clock.clone()),
+        origin: Origin::new(
+            Rules {
+                hosts: config.security.allowed_hosts.as_slice().into(),
+                origins: config.security.allowed_origins.as_slice().into(),
+            },
+            clock.clone(),
+        ),
+        admission: Admission {
+            token,
+            limits: limits.clone(),
+            redactor,
+            turned: Turned::new(clock.clone()),
+            clock: clock.clone(),
+        },
+        text: text::Text {
+            relay: relay.clone(),
+            clock: clock.clone(),
+            reasoning: config.chat.reasoning,
+            stream: stream::Settings {
+                commit_after: config.stream.commit_after,
+                keep_alive: config.stream.keep_alive,
+            },
+        },
+        models: Models { relay, clock: clock.clone() },
+        status: Status {
+            describe,
+            limits,
+            clock,
+            traffic,
+            requires_token: config.security.require_bearer_auth,
+        },
+    }
+}
+
+fn plain(listener: TcpListener) -> listen::Listener {
+    listen::Listener::new(listen::Origin::Network(listener), None)
+}
+
+fn describing(config: &Arc<Config>, auth_file: PathBuf, issuer: String) -> Describe {
+    let config = Arc::clone(config);
+    Arc::new(move || describe::described(&config, &auth_file, &issuer))
+}
+
+fn limits(config: &Config) -> Limits {
+    let security = &config.security;
+    Limits::new(limit::Settings {
+        per_minute: security.rate_limit_per_minute,
+        burst: security.rate_limit_burst,
+        concurrent: security.concurrent_requests_per_ip,
+        failed_window: security.failed_auth_window,
+        failed_max: security.failed_auth_max_attempts,
+        failed_block: security.failed_auth_block,
+    })
+}
+
+fn traffic(
+    config: &Config,
+    redactor: &Redactor,
+    clock: &Clock,
+) -> Result<(Traffic, Option<Writer>), Error> {
+    if !config.logging.enabled {
+        return Ok((Traffic::off(), None));
+    }
+    let dir = config.paths.logs_dir.clone();
+    private_file::create_dir(&dir).map_err(|source| Error::Write { path: dir.clone(), source })?;
+    let settings = traffic::Settings {
+        dir: dir.clone(),
+        enabled: true,
+        stream_lines: config.logging.stream_lines,
+        queue_bytes: traffic::Settings::QUEUE_BYTES,
+    };
+    let (traffic, writer) = Traffic::start(settings, redactor.clone(), clock.clone())
+        .map_err(|source| Error::Write { path: dir, source })?;
+    Ok((traffic, Some(writer)))
+}
+
+/// The first record of a run: how the relay is secured.
+async fn announce(config: &Config, traffic: &Traffic) {
+    let security = &config.security;
+    let record = Record::new(&RequestId::named("startup"), Phase::EndpointSecurityReady)
+        .flag("require_bearer_auth", security.require_bearer_auth)
+        .text("bearer_token_file", security.bearer_token_file.display().to_string())
+        .text("network_scope", security.network_scope.as_str())
+        .number("rate_limit_per_minute", security.rate_limit_per_minute.into())
+        .number("rate_limit_burst", security.rate_limit_burst.into())
+        .number("concurrent_requests_per_ip", security.concurrent_requests_per_ip.into())
+        .number("failed_auth_max_attempts", security.failed_auth_max_attempts.into());
+    traffic.record(record).await;
+}
+
+/// What lies beyond the relay: the network, or the imitation.
+struct Outside {
+    transport: Transport,
+    network: Option<Network>,
+    base_url: String,
+    issuer: String,
+    auth_file: PathBuf,
+    imitation: Option<(TcpListener, Router)>,
+    scratch: Option<TempDir>,
+}
+
+impl Outside {
+    fn network(config: &Config) -> Self {
+        let network = network(config);
+        Self {
+            transport: network.transport(),
+            network: Some(network),
+            base_url: config.upstream.base_url.clone(),
+            issuer: config.upstream.issuer_base_url.clone(),
+            auth_file: config.paths.auth_file(),
+            imitation: None,
+            scratch: None,
+        }
+    }
+
+    async fn imitation(Simulation { simulator, port }: Simulation) -> Result<Self, Error> {
+        let scratch = scratch()?;
+        let auth_file = scratch.path().join("auth.json");
+        private_file::replace(&auth_file, simulator.stored_login().as_bytes())
+            .map_err(|source| Error::Write { path: auth_file.clone(), source })?;
+        let imitation = match port {
+            Some(port) => Some((bind(LOOPBACK, port).await?, simulator.router())),
+            None => None,
+        };
+        Ok(Self {
+            transport: transport::local(simulator.router()),
+            network: None,
+            base_url: format!("{SIMULATED}/backend-api/codex"),
+            issuer: SIMULATED.to_owned(),
+            auth_file,
+            imitation,
+            scratch: Some(scratch),
+        })
+    }
+}
+
+fn network(config: &Config) -> Network {
+    transport::network(NetworkSettings {
+        connect_timeout: config.upstream.connect_timeout,
+        user_agent: USER_AGENT.into(),
+    })
+}
+
+/// Who issues logins, for commands that start no server.
+pub(crate) fn issuer(config: &Config) -> Result<Issuer, Error> {
+    let config::Upstream { issuer_base_url, client_id, .. } = &config.upstream;
+    let transport = network(config).transport();
+    Issuer::new(issuer_base_url, client_id.clone(), REFRESH_TIMEOUT, transport)
+        .map_err(|_| Error::Address)
+}
+
+fn scratch() -> Result<TempDir, Error> {
+    tempfile::Builder::new()
+        .prefix("airelays-")
+        .permissions(private_file::owner_only_dir())
+        .tempdir()
+        .map_err(|source| Error::System { what: "a temporary folder", source })
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
+    TcpListener::bind((host, port)).await.map_err(|source| {
+        let address = format!("{host}:{port}");
+        if source.kind() == io::ErrorKind::AddrInUse {
+            Error::InUse { address }
+        } else {
+            Error::Listen { address, source }
+        }
+    })
+}
+
+/// The threads that everything runs on.
+///
+/// # Errors
+///
+/// When the system has no threads left.
+pub fn runtime() -> Result<Runtime, Error> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "threads", source })
+}
+
+/// Done when the terminal has gone. Not for `serve`, which may be meant to outlive it.
+pub async fn hung_up() {
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => drop(hangup.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Done when the owner wants the program to stop: Ctrl-C or SIGTERM.
+pub async fn interrupted() {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(error = &*error.to_string(), "SIGTERM will not be noticed");
+            return drop(tokio::signal::ctrl_c().await);
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Serves until told to stop. `ready` is called once, when all is bound.
+///
+/// # Errors
+///
+/// When nothing can be served.
+pub fn serve(
+    config: Arc<Config>,
+    simulation: Option<Simulation>,
+    ready: &dyn Fn(&Server),
+) -> Result<(), Error> {
+    listen::raise_descriptor_limit();
+    runtime()?.block_on(async {
+        let server = start(config, simulation).await?;
+        ready(&server);
+        server.run(interrupted()).await;
+        Ok(())
+    })
+}
+
+/// Serves the imitation of the upstream alone, on this machine.
+///
+/// # Errors
+///
+/// When the listener cannot be bound.
+pub fn simulate(simulator: &Simulator, port: u16, ready: &dyn Fn(SocketAddr)) -> Result<(), Error> {
+    runtime()?.block_on(async {
+        let listener = bind(LOOPBACK, port).await?;
+        ready(local_address(&listener)?);
+        listen::serve(plain(listener), simulator.router(), IMITATION, interrupted()).await;
+        Ok(())
+    })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|source| Error::System { what: "its own address", source })
+}

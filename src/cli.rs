@@ -1,0 +1,288 @@
+//! The commands: what can be typed, and which part of the program answers.
+//!
+//! Each command is a file of its own that loads the settings, does its work, and hands a report
+//! or a JSON document to `output`.
+//!
+//! Not here: printing and exit codes (`cli::output`).
+
+mod client;
+mod demo;
+mod init;
+mod input;
+mod login;
+mod logout;
+mod output;
+mod serve;
+mod simulate;
+mod status;
+mod token;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// A flag and a command, for whoever describes them.
+pub use clap::{Arg as Flag, Command as Definition};
+
+pub use crate::config::Environment;
+use crate::config::{self, Config, Layer, Storage, table};
+use output::{Failure, Terminal};
+
+/// The command that signs in to ChatGPT.
+const LOGIN: &str = "airelays login";
+
+/// A local OpenAI-compatible server in front of your own ChatGPT login.
+#[derive(Debug, Parser)]
+#[command(name = "airelays", version, infer_long_args = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command, before or after its name.
+#[derive(Debug, Default, Args)]
+struct Shared {
+    /// The file of settings
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Where logins, uploads and the relay token are kept
+    #[arg(long, global = true, value_name = "PATH")]
+    data_dir: Option<PathBuf>,
+    /// Where the traffic log is written
+    #[arg(long, global = true, value_name = "PATH")]
+    logs_dir: Option<PathBuf>,
+    /// Where the ChatGPT login is kept
+    #[arg(long, global = true, value_name = "KIND", value_parser = ["auto", "file", "keyring"])]
+    auth_storage: Option<String>,
+    /// Where the relay token is kept
+    #[arg(long, global = true, value_name = "PATH")]
+    bearer_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write the file of settings and make a relay token
+    Init(init::Options),
+    /// Sign in to ChatGPT
+    Login(login::Options),
+    /// Sign out of ChatGPT and forget the login
+    Logout {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what is set up and what is missing
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show or replace the relay token
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Start the relay
+    Serve(serve::Options),
+    /// Show the relay at work with no login and no network
+    Demo {
+        /// End after the show instead of going on to serve
+        #[arg(long)]
+        once: bool,
+        /// Port to listen on, in place of any free one
+        #[arg(long, value_name = "N")]
+        port: Option<u16>,
+    },
+    /// Start the imitation of the upstream alone
+    Simulate {
+        /// Port to listen on
+        #[arg(long, value_name = "N", default_value_t = 8900)]
+        port: u16,
+        /// Something about the world that is imitated; may be repeated
+        #[arg(long, value_name = "KEY=VALUE", value_parser = serve::world)]
+        world: Vec<(String, String)>,
+    },
+}
+
+/// All commands with their flags, for the reference.
+pub fn definition() -> Definition {
+    <Arguments as clap::CommandFactory>::command()
+}
+
+/// Runs the command line `args`, the name of the program included.
+pub fn run(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    let terminal = Terminal::new(environment);
+    let arguments = match Arguments::try_parse_from(args) {
+        Ok(arguments) => arguments,
+        Err(error) => return output::usage(&error),
+    };
+    output::diagnose(environment);
+    let session = Session { shared: arguments.shared, environment, terminal };
+    match dispatch(&session, &arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            session.terminal.complain(&failure);
+            output::exit_code(&failure)
+        }
+    }
+}
+
+fn dispatch(session: &Session<'_>, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(options) => init::run(session, options),
+        Command::Login(options) => login::run(session, options),
+        Command::Logout { json } => logout::run(session, *json),
+        Command::Status { json } => status::run(session, *json),
+        Command::Token(command) => token::run(session, command),
+        Command::Serve(options) => serve::run(session, options),
+        Command::Demo { once, port } => demo::run(&session.terminal, *once, *port),
+        Command::Simulate { port, world } => simulate::run(&session.terminal, *port, world),
+    }
+}
+
+/// What every command has to hand.
+pub(crate) struct Session<'a> {
+    shared: Shared,
+    environment: &'a Environment,
+    terminal: Terminal,
+}
+
+impl Session<'_> {
+    /// The settings with the shared flags alone, after telling what is odd about them.
+    fn settings(&self) -> Result<Config, Failure> {
+        self.settings_with(self.flags())
+    }
+
+    fn settings_with(&self, flags: Layer) -> Result<Config, Failure> {
+        let config = Config::load(flags, self.environment)?;
+        if config.file.is_named && !config.file.exists {
+            let path = config.file.path.display();
+            self.terminal.warn(&format!("{path}: there is no such file; defaults are used"));
+        }
+        self.warn_of(&config);
+        Ok(config)
+    }
+
+    fn warn_of(&self, config: &Config) {
+        for notice in &config.notices {
+            self.terminal.warn(&notice.to_string());
+        }
+    }
+
+    /// The shared flags as a layer, for commands that add their own.
+    fn flags(&self) -> Layer {
+        let Shared { config, data_dir, logs_dir, auth_storage, bearer_token_file } = &self.shared;
+        Layer::default()
+            .flag(&table::CONFIG.about, "--config", config.as_ref().map(config::word))
+            .flag(&table::DATA_DIR.about, "--data-dir", data_dir.as_ref().map(config::word))
+            .flag(&table::LOGS_DIR.about, "--logs-dir", logs_dir.as_ref().map(config::word))
+            .flag(&table::STORAGE.about, "--auth-storage", auth_storage.as_ref().map(config::word))
+            .flag(
+                &table::BEARER_TOKEN_FILE.about,
+                "--bearer-token-file",
+                bearer_token_file.as_ref().map(config::word),
+            )
+    }
+
+    /// The settings for a command that keeps a login or uses one.
+    fn settings_with_storage(&self) -> Result<Config, Failure> {
+        let config = self.settings()?;
+        ensure_storage(&config)?;
+        Ok(config)
+    }
+
+    /// `command` with the shared flags of this call, so that it acts on the same relay.
+    fn command(&self, command: &str) -> String {
+        let Shared { config, data_dir, logs_dir, auth_storage, bearer_token_file } = &self.shared;
+        let path = |path: &Option<PathBuf>| path.as_deref().map(config::shown);
+        let given = [
+            ("--config", path(config)),
+            ("--data-dir", path(data_dir)),
+            ("--logs-dir", path(logs_dir)),
+            ("--auth-storage", auth_storage.clone()),
+            ("--bearer-token-file", path(bearer_token_file)),
+        ];
+        given.into_iter().fold(command.to_owned(), |line, (flag, value)| match value {
+            Some(value) => format!("{line} {flag} {}", quoted(&value)),
+            None => line,
+        })
+    }
+
+    /// How to start the relay that `config` describes.
+    fn serve_command(&self, config: &Config) -> String {
+        let config::Server { host, port, unix_socket, .. } = &config.server;
+        let mut line = match unix_socket {
+            Some(path) => format!("airelays serve --unix-socket {}", quoted(&config::shown(path))),
+            None => format!("airelays serve --host {host} --port {port}"),
+        };
+        if !config.security.require_bearer_auth {
+            line.push_str(" --no-auth");
+            if !config.server.is_local() {
+                line.push_str(" --allow-open-network");
+            }
+        }
+        self.command(&line)
+    }
+}
+
+/// Whoever asked for the keyring must not be given something else without a word.
+fn ensure_storage(config: &Config) -> Result<(), Failure> {
+    match config.auth.storage {
+        Storage::Auto | Storage::File => Ok(()),
+        Storage::Keyring => Err(Failure::NoKeyring),
+    }
+}
+
+/// `word` as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_the_table_exists() {
+        fn flags(command: &clap::Command, into: &mut Vec<String>) {
+            into.extend(
+                command
+                    .get_arguments()
+                    .filter_map(|arg| arg.get_long())
+                    .map(|long| format!("--{long}")),
+            );
+            command.get_subcommands().for_each(|command| flags(command, into));
+        }
+        let mut known = Vec::new();
+        flags(&Arguments::command(), &mut known);
+        for flag in table::SETTINGS.iter().filter_map(|about| about.flag) {
+            assert!(known.iter().any(|known| known == flag), "{flag}");
+        }
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (word, expected) in [
+            ("/home/me/x", "/home/me/x"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("~/x", "'~/x'"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

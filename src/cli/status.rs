@@ -1,0 +1,147 @@
+//! `status`: what is set up, what is missing, and where each setting comes from.
+
+use serde::{Serialize, Serializer, ser::Error};
+use serde_json::value::RawValue;
+
+use super::{
+    LOGIN, Session,
+    client::Client,
+    output::{Failure, Report, Section, Tone},
+    token,
+};
+use crate::{
+    config::{Config, Effective, Origin, shown},
+    describe::{Auth, Present, Relay},
+};
+
+#[derive(Serialize)]
+struct Status<'a> {
+    relay: Relay,
+    auth: Auth,
+    client: Client,
+    next_steps: Vec<String>,
+    settings: Settings<'a>,
+    notices: Vec<String>,
+}
+
+pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
+    let config = session.settings_with_storage()?;
+    let present = Present::of(&config);
+    let auth = Auth::of(&config);
+    let client = Client::new(session, &config, None);
+    let next_steps = next_steps(session, &config, &present, &auth);
+    let report = Report::new("AIRelays Status")
+        .section(relay_section(&config, &present))
+        .section(auth_section(&auth))
+        .section(client.section())
+        .section(settings_section(&config))
+        .steps(&next_steps);
+    let document = Status {
+        relay: Relay::of(&config, &present),
+        auth,
+        client,
+        next_steps,
+        settings: Settings(&config.settings),
+        notices: config.notices.iter().map(ToString::to_string).collect(),
+    };
+    session.terminal.answer(&report, json.then_some(&document))
+}
+
+fn next_steps(
+    session: &Session<'_>,
+    config: &Config,
+    present: &Present,
+    auth: &Auth,
+) -> Vec<String> {
+    let mut steps = Vec::new();
+    if config.security.require_bearer_auth && present.token.is_none() {
+        steps.push(session.command("airelays init"));
+    }
+    if !auth.login.ready_for_requests {
+        steps.push(session.command(LOGIN));
+    }
+    if steps.is_empty() {
+        steps.push(session.serve_command(config));
+    }
+    steps
+}
+
+fn auth_section(auth: &Auth) -> Section {
+    let section = Section::new("Upstream Session")
+        .yes("Ready", auth.login.ready_for_requests)
+        .yes("Authenticated", auth.login.authenticated)
+        .yes("Account bound", auth.login.account_bound)
+        .maybe("Email", auth.login.email.as_deref())
+        .maybe("Plan", auth.login.plan_type.as_deref())
+        .maybe("Account ID", auth.login.account_id.as_deref())
+        .maybe("Last refresh", auth.login.last_refresh.as_deref())
+        .field("Storage mode", storage(auth))
+        .field("Auth store", &auth.store);
+    match &auth.problem {
+        Some(problem) => section.toned("Problem", problem, Tone::Bad),
+        None => section,
+    }
+}
+
+/// `auto` alone would leave open what it came to.
+fn storage(auth: &Auth) -> String {
+    match auth.storage_mode {
+        "auto" => "auto (the file; this version has no keyring)".to_owned(),
+        mode => mode.to_owned(),
+    }
+}
+
+fn relay_section(config: &Config, present: &Present) -> Section {
+    let security = &config.security;
+    let (auth, tone) = if security.require_bearer_auth {
+        ("enabled", Tone::Good)
+    } else {
+        ("disabled", Tone::Warn)
+    };
+    let section = Section::new("Relay")
+        .field("Config file", shown(&config.file.path))
+        .yes("Config exists", config.file.exists)
+        .field("Base URL", config.server.base_url(config.server.port))
+        .field("Network scope", config.effective_scope().as_str())
+        .field("Data dir", shown(&config.paths.data_dir))
+        .field("Logs dir", shown(&config.paths.logs_dir))
+        .toned("Bearer auth", auth, tone);
+    token::fields(present, section, config)
+        .field(
+            "Rate limit",
+            format!("{}/min + burst {}", security.rate_limit_per_minute, security.rate_limit_burst),
+        )
+        .field("Concurrent/IP", security.concurrent_requests_per_ip)
+}
+
+/// What is not at its default, and who says so.
+fn settings_section(config: &Config) -> Section {
+    let chosen = config.settings.iter().filter(|setting| setting.origin != Origin::Default);
+    chosen.fold(Section::new("Settings"), |section, Effective { about, literal, origin }| {
+        let value = literal.as_deref().unwrap_or("not UTF-8");
+        section.field(about.key, format!("{value} ({origin})"))
+    })
+}
+
+/// Every setting by its key, with its value and its source.
+struct Settings<'a>(&'a [Effective]);
+
+impl Serialize for Settings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Setting {
+            value: Option<Box<RawValue>>,
+            source: String,
+        }
+        let entries: Result<Vec<_>, _> = self
+            .0
+            .iter()
+            .map(|Effective { about, literal, origin }| {
+                let value = literal.clone().map(RawValue::from_string).transpose();
+                let value = value.map_err(S::Error::custom)?;
+                Ok((about.key, Setting { value, source: origin.to_string() }))
+            })
+            .collect();
+        serializer.collect_map(entries?)
+    }
+}
