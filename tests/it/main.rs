@@ -1,1 +1,20 @@
 //! One binary for every test that looks at the program from outside.
+
+#![expect(clippy::expect_used, reason = "a test may stop")]
+#![expect(clippy::disallowed_methods, reason = "`json!` is made of one")]
+
+mod bad_input;
+mod command_line;
+mod connect;
+mod documents;
+mod failures;
+mod guards;
+mod harness;
+mod leaving;
+mod lifecycle;
+mod log;
+mod login;
+mod requests;
+mod sign_in;
+mod tidy;
+mod waiting;

@@ -1,0 +1,307 @@
+//! The documents, held to what the program is.
+//!
+//! Links lead somewhere, examples parse, generated pages are as the code has them. Each check is a
+//! function from text to complaints, so that a planted mistake shows that it can fail.
+//!
+//! Not here: whether what is written is well said.
+
+mod answers;
+mod markdown;
+
+use std::{collections::BTreeMap, fs, process::Command};
+
+use airelays::reference;
+use toml::Table;
+
+use self::markdown::{Block, anchors, blocks, headings, links};
+use crate::tidy::{File, expect_none, files, root};
+
+fn documents() -> impl Iterator<Item = File> {
+    files().into_iter().filter(|file| file.has_extension("md"))
+}
+
+fn document(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect(path)
+}
+
+/// `from` with `link` followed, without `.` and `..`; `None` when it leaves the project.
+fn follow(from: &str, link: &str) -> Option<String> {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in link.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// `anchors` has the anchors of every document; `exists` knows every other file and folder.
+fn check_links(
+    file: &File,
+    anchors: &BTreeMap<String, Vec<String>>,
+    exists: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let is_inside = |link: &&str| !link.contains("://") && !link.starts_with("mailto:");
+    let broken = |link: &&str| {
+        let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let target = match path {
+            "" => Some(file.path.clone()),
+            path => follow(&file.path, path),
+        };
+        let Some(target) = target else { return true };
+        match (anchors.get(&target), anchor) {
+            (Some(_), "") => false,
+            (Some(known), anchor) => !known.iter().any(|known| known == anchor),
+            (None, anchor) => !anchor.is_empty() || !exists(&target),
+        }
+    };
+    links(&file.text)
+        .into_iter()
+        .filter(is_inside)
+        .filter(broken)
+        .map(|link| format!("{}: the link `{link}` leads nowhere", file.path))
+        .collect()
+}
+
+/// `keys` are the settings there are, as `section.name`.
+fn check_toml(path: &str, block: &Block<'_>, keys: &[String]) -> Vec<String> {
+    let wrong = |what: String| format!("{path}:{}: {what}", block.line);
+    let table: Table = match block.text.parse() {
+        Ok(table) => table,
+        Err(error) => return vec![wrong(format!("no TOML: {}", error.message()))],
+    };
+    let names = table.iter().flat_map(|(section, value)| {
+        let inner = value.as_table().into_iter().flat_map(Table::keys);
+        inner.map(move |name| format!("{section}.{name}"))
+    });
+    let plain = table.iter().filter(|(_, value)| !value.is_table()).map(|(name, _)| name.clone());
+    names
+        .chain(plain)
+        .filter(|name| !keys.contains(name))
+        .map(|name| wrong(format!("`{name}` is no setting")))
+        .collect()
+}
+
+/// The commands of this program in a block that shows a terminal, and the lines they stand in.
+fn commands<'a>(block: &Block<'a>) -> Vec<(usize, Vec<&'a str>)> {
+    let command = |(n, line): (usize, &'a str)| {
+        let line = line.strip_prefix("$ ")?;
+        // What comes before is variables, what comes after another program.
+        let words = line.split_whitespace().skip_while(|word| word.contains('='));
+        let is_own = |word: &&str| !matches!(*word, "|" | ">" | "&&" | "&" | "#");
+        let words: Vec<_> = words.take_while(is_own).collect();
+        let (first, rest) = words.split_first()?;
+        (*first == "airelays").then(|| (block.line + 1 + n, rest.to_vec()))
+    };
+    block.text.lines().enumerate().filter_map(command).collect()
+}
+
+/// Asks the real program whether it takes `words`, and to do no more than to print its help.
+fn check_command(path: &str, line: usize, words: &[&str]) -> Option<String> {
+    let home = tempfile::tempdir().expect("a folder");
+    let unquoted = words.iter().map(|word| word.trim_matches(['\'', '"']));
+    let output = Command::new(env!("CARGO_BIN_EXE_airelays"))
+        .args(unquoted)
+        .arg("--help")
+        .env_clear()
+        .env("HOME", home.path())
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let why = said.lines().next().unwrap_or("it says nothing");
+    let command = words.join(" ");
+    (!output.status.success()).then(|| format!("{path}:{line}: `airelays {command}`: {why}"))
+}
+
+/// The cells of the column called `name`, of all tables that have one.
+fn column<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let mut cells = Vec::new();
+    let mut at = None;
+    for line in text.lines() {
+        if line.starts_with("|---") {
+            continue;
+        }
+        let Some(row) = line.strip_prefix("| ") else {
+            at = None;
+            continue;
+        };
+        let row: Vec<_> = row.trim_end_matches('|').split(" | ").map(str::trim).collect();
+        match at {
+            None => at = Some(row.iter().position(|cell| *cell == name).unwrap_or(usize::MAX)),
+            Some(at) => cells.extend(row.get(at)),
+        }
+    }
+    cells
+}
+
+fn code_cells(text: &str, name: &str) -> Vec<String> {
+    column(text, name).into_iter().map(|cell| cell.trim_matches('`').to_owned()).collect()
+}
+
+/// Headings such as `429 Request rate …` speak of answers that there are. `answers` are a status
+/// and a message each.
+fn check_troubles(text: &str, answers: &[(String, String)]) -> Vec<String> {
+    let is_known = |heading: &&str| {
+        let Some((status, message)) = heading.split_once(' ') else { return true };
+        let is_status = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
+        let message = message.trim_matches('`');
+        !is_status
+            || answers.iter().any(|(own_status, own)| {
+                own_status == status && (own.starts_with(message) || message == "unsupported_error")
+            })
+    };
+    headings(text)
+        .into_iter()
+        .filter(|heading| !is_known(heading))
+        .map(|heading| format!("troubleshooting.md: nothing answers `{heading}`"))
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let all: Vec<_> = documents().collect();
+    let anchors: BTreeMap<_, _> =
+        all.iter().map(|file| (file.path.clone(), anchors(&file.text))).collect();
+    let exists = |path: &str| root().join(path).exists();
+    let wrong: Vec<_> = all.iter().flat_map(|file| check_links(file, &anchors, exists)).collect();
+    expect_none(&wrong);
+}
+
+#[test]
+fn every_toml_block_is_made_of_settings() {
+    let keys = code_cells(&document("docs/reference/config.md"), "setting");
+    assert!(keys.iter().any(|key| key == "server.port"), "the reference has no settings");
+    let wrong: Vec<_> = documents()
+        .flat_map(|file| {
+            let of_toml = |block: &&Block<'_>| block.language == "toml";
+            let found = blocks(&file.text);
+            let wrong = found.iter().filter(of_toml).flat_map(|b| check_toml(&file.path, b, &keys));
+            wrong.collect::<Vec<_>>()
+        })
+        .collect();
+    expect_none(&wrong);
+}
+
+#[test]
+fn every_command_that_is_shown_is_one() {
+    let mut wrong = Vec::new();
+    for file in documents() {
+        for block in blocks(&file.text).iter().filter(|block| block.language == "console") {
+            for (line, words) in commands(block) {
+                wrong.extend(check_command(&file.path, line, &words));
+            }
+        }
+    }
+    expect_none(&wrong);
+}
+
+#[test]
+fn the_generated_pages_are_as_the_code_has_them() {
+    for (name, text) in reference::pages() {
+        let path = format!("docs/reference/{name}.md");
+        let is_same = fs::read_to_string(root().join(&path)).is_ok_and(|found| found == text);
+        assert!(is_same, "{path} is out of date; `cargo xtask docs --write` rewrites it");
+    }
+}
+
+#[test]
+fn every_trouble_is_one_that_a_client_can_have() {
+    let page = document("docs/reference/errors.md");
+    let cells = |name| code_cells(&page, name);
+    let answers: Vec<_> = cells("status").into_iter().zip(cells("message")).collect();
+    assert!(answers.len() > 10, "the reference has no errors");
+    expect_none(&check_troubles(&document("docs/troubleshooting.md"), &answers));
+}
+
+#[test]
+fn one_sentence_stands_on_one_line() {
+    let wrong: Vec<_> =
+        documents().flat_map(|file| markdown::check_lines(&file.path, &file.text)).collect();
+    expect_none(&wrong);
+}
+
+#[test]
+fn every_decision_is_in_the_index_and_has_its_parts() {
+    let index = document("docs/adr/README.md");
+    let mut wrong = Vec::new();
+    for file in documents().filter(|file| file.path.starts_with("docs/adr/0")) {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        if !index.contains(name) {
+            wrong.push(format!("docs/adr/README.md: does not list {name}"));
+        }
+        wrong.extend(check_decision(name, &file.text));
+    }
+    expect_none(&wrong);
+}
+
+fn check_decision(name: &str, text: &str) -> Vec<String> {
+    const PARTS: &[&str] = &[
+        "\nStatus: ",
+        "\nDate: ",
+        "\n## Context\n",
+        "\n## Decision\n",
+        "\n## Consequences\n",
+        "\n## Revisit when\n",
+    ];
+    const MOST_LINES: usize = 60;
+    let missing = PARTS.iter().filter(|part| !text.contains(**part));
+    let mut wrong: Vec<_> =
+        missing.map(|part| format!("{name}: lacks `{}`", part.trim())).collect();
+    if text.lines().count() > MOST_LINES {
+        wrong.push(format!("{name}: is longer than {MOST_LINES} lines"));
+    }
+    wrong
+}
+
+#[test]
+fn planted_mistakes_are_found() {
+    let file = File {
+        path: "docs/a.md".to_owned(),
+        text: "# A\n[x](b.md) [y](b.md#there) [z](../c.md#here) [w](#a) [v](d.md) [u](https://d.md) [t](../../e)"
+            .to_owned(),
+    };
+    let anchors = BTreeMap::from([
+        ("docs/a.md".to_owned(), vec!["a".to_owned()]),
+        ("docs/b.md".to_owned(), vec!["here".to_owned()]),
+        ("c.md".to_owned(), vec!["here".to_owned()]),
+    ]);
+    assert_eq!(
+        check_links(&file, &anchors, |_| false),
+        [
+            "docs/a.md: the link `b.md#there` leads nowhere",
+            "docs/a.md: the link `d.md` leads nowhere",
+            "docs/a.md: the link `../../e` leads nowhere",
+        ]
+    );
+    let keys = ["server.port".to_owned()];
+    let toml = |text| check_toml("a.md", &Block { language: "toml", line: 3, text }, &keys);
+    assert!(toml("[server]\nport = 1\n").is_empty());
+    assert_eq!(toml("[server]\nprot = 1\n"), ["a.md:3: `server.prot` is no setting"]);
+    assert_eq!(toml("port = 1\n"), ["a.md:3: `port` is no setting"]);
+    assert_eq!(toml("[server\n").len(), 1);
+    let answers = [("404".to_owned(), "Not Found".to_owned())];
+    let text = "## 404 Not Found\n## 429 Not Found\n## 404 Gone\n## Other\n";
+    assert_eq!(check_troubles(text, &answers).len(), 2);
+    assert_eq!(check_decision("0001.md", "\nStatus: x\nDate: y\n\n## Context\n").len(), 3);
+    assert_eq!(check_decision("0001.md", &"\n".repeat(61)).len(), 7);
+}
+
+#[test]
+fn a_planted_command_is_found() {
+    let text = "$ airelays serve --prot 80\n$ X=1 airelays token show | cat\noutput\n$ curl airelays\n$ airelays\n";
+    let block = Block { language: "console", line: 10, text };
+    let found = commands(&block);
+    let expected = [(11, vec!["serve", "--prot", "80"]), (12, vec!["token", "show"]), (15, vec![])];
+    assert_eq!(found, expected);
+    assert!(
+        check_command("a.md", 11, &found[0].1)
+            .expect("wrong")
+            .starts_with("a.md:11: `airelays serve")
+    );
+    assert_eq!(check_command("a.md", 12, &found[1].1), None);
+}
