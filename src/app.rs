@@ -550,3 +550,6 @@ pub fn simulate(simulator: &Simulator, port: u16, ready: &dyn Fn(SocketAddr)) ->
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
     listener.local_addr().map_err(|source| Error::System { what: "its own address", source })
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,8 @@ use crate::api::body::Pace;
 
 /// Out of file descriptors: trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// As long as it takes to close a few connections.
+const CLOSE_PAUSE: Duration = Duration::from_millis(5);
 
 /// What clients may do to their connections.
 #[derive(Clone, Copy, Debug)]
@@ -98,8 +100,8 @@ pub async fn serve(
                     tracing::warn!(error = &*error.to_string(), "cannot accept connections");
                 }
                 is_short = true;
-                places.make_room();
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                let pause = if places.make_room() { CLOSE_PAUSE } else { ACCEPT_PAUSE };
+                tokio::time::sleep(pause).await;
             }
         }
     }

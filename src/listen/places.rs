@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limit::Client;
 
+/// How many give way at once when the system is short of descriptors.
+const SOME: usize = 16;
+
 /// The most connections there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Most {
@@ -102,9 +105,10 @@ impl Places {
         Some(Place { id, state })
     }
 
-    /// Closes a connection that nobody uses, if there is one.
-    pub fn make_room(&self) {
-        self.0.taken.lock().close_idlest(|_| true);
+    /// Closes some connections that nobody uses, longest idle first. Whether there were any.
+    pub fn make_room(&self) -> bool {
+        let mut taken = self.0.taken.lock();
+        (0..SOME).take_while(|_| taken.close_idlest(|_| true)).count() > 0
     }
 }
 

@@ -19,6 +19,10 @@ const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\
 const ALIVE_AFTER: Duration = Duration::from_mins(1);
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 const ALIVE_ATTEMPTS: u32 = 4;
+/// What is sent must be acknowledged within this; the system's own patience is a quarter of an
+/// hour.
+#[cfg(target_os = "linux")]
+const UNANSWERED_MS: u32 = 120_000;
 
 /// Where clients connect.
 #[derive(Debug)]
@@ -112,6 +116,9 @@ fn prepare(stream: &TcpStream) {
         .and_then(|()| Ok(sockopt::set_tcp_keepidle(stream, ALIVE_AFTER)?))
         .and_then(|()| Ok(sockopt::set_tcp_keepintvl(stream, ALIVE_EVERY)?))
         .and_then(|()| Ok(sockopt::set_tcp_keepcnt(stream, ALIVE_ATTEMPTS)?));
+    #[cfg(target_os = "linux")]
+    let prepared =
+        prepared.and_then(|()| Ok(sockopt::set_tcp_user_timeout(stream, UNANSWERED_MS)?));
     if let Err(error) = prepared {
         tracing::debug!(error = &*error.to_string(), "cannot prepare a connection");
     }

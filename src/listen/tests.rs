@@ -14,18 +14,22 @@ use axum::{
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt;
+use rustix::net::sockopt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::*;
 
 /// Short enough to wait for, long enough that a busy machine keeps the others apart.
 const SHORT: Duration = Duration::from_millis(300);
-const LONG: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_hours(1);
+/// What takes longer is stuck.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const PATIENT: Settings = Settings {
     most: Most { all: 64, of_one_client: 3 },
@@ -126,7 +130,7 @@ impl Drop for Endless {
 /// Everything until the connection is closed, in whatever way.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
-    let _ended = stream.read_to_end(&mut all).await;
+    let _closed = timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("it stays open");
     String::from_utf8_lossy(&all).into_owned()
 }
 
@@ -317,7 +321,10 @@ async fn an_answer_to_an_unread_body_arrives() {
     let body = "x".repeat(512 << 10);
     for length in [format!("Content-Length: {}", body.len()), "Content-Length: 99999999".to_owned()]
     {
-        let mut stream = server.connect().await;
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // So that the other side must really read, rather than this one keep it.
+        socket.set_send_buffer_size(4096).expect("set");
+        let mut stream = socket.connect(server.address).await.expect("connected");
         let request = format!("POST / HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.expect("taken to the end");
         let answer = until(&mut stream, "hello").await;
@@ -339,4 +346,19 @@ async fn the_end_waits_for_answers_and_for_nobody_else() {
     server.release.notify_one();
     assert!(rest(&mut held).await.ends_with("at last"));
     server.task.await.expect("ended");
+}
+
+#[tokio::test]
+async fn a_peer_that_is_gone_without_a_word_is_noticed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let listener = Listener::new(Origin::Network(listener), None);
+    let _client = TcpStream::connect(address).await.expect("connected");
+    let accepted = listener.accept().await.expect("accepted");
+    let socket::Socket::Plain(stream, _) = &accepted else { panic!("{accepted:?}") };
+    assert!(sockopt::socket_keepalive(stream).expect("asked"));
+    assert_eq!(sockopt::tcp_keepidle(stream).expect("asked"), Duration::from_mins(1));
+    #[cfg(target_os = "linux")]
+    assert_eq!(sockopt::tcp_user_timeout(stream).expect("asked"), 120_000);
+    assert!(stream.nodelay().expect("asked"));
 }

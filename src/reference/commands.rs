@@ -23,6 +23,7 @@ pub fn page() -> String {
         ["1", "it was not, and standard error says why"],
         ["2", "the command line was not understood"],
         ["3", "the address to listen on is in use"],
+        ["75", "another relay serves the data directory"],
         ["130", "Ctrl-C ended a login"],
     ];
     page.table(["code", "meaning"], codes.map(|row| row.map(str::to_owned)));

@@ -219,4 +219,5 @@ pub fn until(what: &str, is_so: impl Fn() -> bool) {
         assert!(start.elapsed() < PATIENCE, "it never happens that {what}");
         thread::yield_now();
     }
+    assert!(start.elapsed() < PATIENCE, "it takes too long until {what}");
 }
