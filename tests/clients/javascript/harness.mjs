@@ -38,12 +38,19 @@ export async function waitFor(what, probe, milliseconds = 20_000) {
   }
 }
 
+// A port below those that the system hands out by itself, so that nothing else gets it first.
 async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const bound = await new Promise((done) => {
+      server.once("error", () => done(false));
+      server.listen(port, "127.0.0.1", () => done(true));
+    });
+    if (!bound) continue;
+    await new Promise((done) => server.close(done));
+    return port;
+  }
 }
 
 /** What is wrong with one inference request that went upstream. */
