@@ -267,8 +267,7 @@ fn inner(
             base_url: outside.base_url.clone(),
             client_version: config.upstream.client_version.clone(),
             user_agent: USER_AGENT.into(),
-            headers_timeout: config.upstream.silence_timeout,
-            idle_timeout: config.upstream.silence_timeout,
+            headers_timeout: config.upstream.headers_timeout,
         },
         outside.transport.clone(),
         clock.clone(),
@@ -294,6 +293,10 @@ fn parts(
     let relay = Relay::new(
         relay::Parts { upstream, catalogue, login, traffic: traffic.clone(), clock: clock.clone() },
         relay::Settings {
+            limits: relay::Limits {
+                first_event: config.upstream.first_event_timeout,
+                silence: config.upstream.silence_timeout,
+            },
             total: config.upstream.total_timeout,
             learn: config.upstream.learn_parameters,
         },

@@ -150,7 +150,11 @@ pub struct Upstream {
     /// Never `auto`.
     pub client_version: String,
     pub connect_timeout: Duration,
-    /// `request_timeout_seconds`: before an answer starts and between two of its events.
+    /// From a request to the head of its answer.
+    pub headers_timeout: Duration,
+    /// From there to its first event.
+    pub first_event_timeout: Duration,
+    /// From one event to the next.
     pub silence_timeout: Duration,
     pub total_timeout: Option<Duration>,
     /// Whether a parameter that is refused is left out and remembered.

@@ -7,6 +7,7 @@ mod attempt;
 mod learned;
 mod naming;
 mod opened;
+mod patience;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use self::learned::Learned;
 pub use self::{
     attempt::Asked,
     opened::{Opened, cut_short},
+    patience::Limits,
 };
 use crate::{
     auth::{LoginError, refresh::Login},
@@ -34,6 +36,8 @@ use crate::{
 /// What answers are bounded by.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// For the events of an answer.
+    pub limits: Limits,
     /// The longest time that an answer may take, if there is such a limit.
     pub total: Option<Duration>,
     /// Whether a parameter that the upstream refuses is left out and remembered.

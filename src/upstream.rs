@@ -49,8 +49,6 @@ pub struct Settings {
     pub user_agent: String,
     /// From sending a request to the head of its answer.
     pub headers_timeout: Duration,
-    /// Between two pieces of an answer.
-    pub idle_timeout: Duration,
 }
 
 /// The backend. Clones are the same one.
@@ -66,7 +64,6 @@ struct Inner {
     /// What every request carries.
     headers: HeaderMap,
     headers_timeout: Duration,
-    idle_timeout: Duration,
 }
 
 impl Upstream {
@@ -91,7 +88,6 @@ impl Upstream {
             models: format!("{base}/models?client_version={version}").parse::<Uri>()?,
             headers,
             headers_timeout: settings.headers_timeout,
-            idle_timeout: settings.idle_timeout,
         })))
     }
 

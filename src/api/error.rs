@@ -26,7 +26,7 @@ use crate::{
     api::body::TooSlow,
     auth::LoginError,
     relay::{Refused, chain},
-    upstream::failure::{Failure, Fault, Refusal, UsageLimit},
+    upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
         reject::{Reject, Status},
         reply::Unreadable,
@@ -374,10 +374,10 @@ impl ApiError {
             Failure::Connect(_) => {
                 Self::bad_gateway("The upstream could not be reached.", "upstream_unavailable")
             }
-            Failure::Timeout(_) => Self::new(
+            Failure::Timeout(deadline) => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 Kind::ServerError,
-                "The upstream did not answer in time.",
+                timeout_message(*deadline),
             )
             .code("upstream_timeout"),
             Failure::Cut(_) => Self::bad_gateway(
@@ -430,6 +430,15 @@ impl ApiError {
 
     fn bad_gateway(message: impl Into<Cow<'static, str>>, code: &'static str) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, Kind::ServerError, message).code(code)
+    }
+}
+
+fn timeout_message(deadline: Deadline) -> &'static str {
+    match deadline {
+        Deadline::Connect => "The upstream could not be reached in time.",
+        Deadline::Headers | Deadline::FirstEvent => "The upstream did not answer in time.",
+        Deadline::Silence => "The upstream stopped sending.",
+        Deadline::Total => "The answer took longer than this relay allows.",
     }
 }
 

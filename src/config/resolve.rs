@@ -17,6 +17,9 @@ use super::{
 /// The client version that `auto` stands for: the newest that the protocol was checked with.
 const CLIENT_VERSION: &str = "0.156.1";
 
+/// As long as the Codex client waits: models that think hard say nothing for minutes.
+const SILENCE: Duration = Duration::from_mins(5);
+
 pub fn server(values: &mut Values<'_>) -> Option<Server> {
     let host = values.take(&table::HOST);
     let port = values.take(&table::PORT);
@@ -133,9 +136,14 @@ pub fn upstream(values: &mut Values<'_>) -> Option<Upstream> {
     let client_id = values.take(&table::CLIENT_ID);
     let client_version = values.take(&table::CLIENT_VERSION);
     let connect_timeout = values.take(&table::CONNECT_TIMEOUT);
-    let silence_timeout = values.take(&table::REQUEST_TIMEOUT);
+    let request_timeout = values.take(&table::REQUEST_TIMEOUT);
+    let headers_timeout = values.take(&table::HEADERS_TIMEOUT);
+    let first_event_timeout = values.take(&table::FIRST_EVENT_TIMEOUT);
+    let silence_timeout = values.take(&table::SILENCE_TIMEOUT);
     let total_timeout = values.take(&table::TOTAL_TIMEOUT);
     let learn_parameters = values.take(&table::LEARN_PARAMETERS);
+    let request_timeout = request_timeout?;
+    let or = |own: Duration, usual| unless_zero(own).unwrap_or(usual);
     Some(Upstream {
         base_url: base_url?,
         issuer_base_url: issuer_base_url?,
@@ -145,7 +153,9 @@ pub fn upstream(values: &mut Values<'_>) -> Option<Upstream> {
             version => version,
         },
         connect_timeout: connect_timeout?,
-        silence_timeout: silence_timeout?,
+        headers_timeout: or(headers_timeout?, request_timeout),
+        first_event_timeout: or(first_event_timeout?, request_timeout),
+        silence_timeout: or(silence_timeout?, request_timeout.max(SILENCE)),
         total_timeout: total_timeout.map(unless_zero)?,
         learn_parameters: learn_parameters?,
     })

@@ -100,7 +100,9 @@ fn without_anything_the_defaults_count() {
     assert_eq!(config.paths.logs_dir, home.path(".airelays/logs"));
     assert_eq!(config.security.bearer_token_file, home.path(".airelays/relay-token"));
     assert_eq!(config.upstream.client_version, "0.156.1");
-    assert_eq!(config.upstream.silence_timeout, Duration::from_mins(2));
+    let upstream = &config.upstream;
+    let waits = [upstream.headers_timeout, upstream.first_event_timeout, upstream.silence_timeout];
+    assert_eq!(waits.map(|wait| wait.as_secs()), [120, 120, 300]);
     assert_eq!(config.upstream.total_timeout, None);
     assert_eq!(config.stream.keep_alive, Some(Duration::from_secs(15)));
     assert_eq!(config.notices, []);

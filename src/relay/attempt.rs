@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{
     Refused, Relay, chain,
     opened::{Opened, Source, cut_short},
+    patience::Patience,
 };
 use crate::{
     clock::Clock,
@@ -162,7 +163,8 @@ impl Relay {
             self.catalogue.notice(etag);
         }
         let turn = answer.turn();
-        let mut source = Source::new(answer.body, self.traffic.tap(id), deadline);
+        let patience = Patience::new(self.settings.limits, deadline);
+        let mut source = Source::new(answer.body, self.traffic.tap(id), patience);
         match first_output(&mut source, &self.clock).await {
             Ok(read) => Ok(Opened { ignored: request.ignored.clone(), turn, read, source }),
             Err(failure) => {

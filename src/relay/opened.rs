@@ -9,7 +9,6 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
     io,
     pin::Pin,
     sync::Arc,
@@ -19,15 +18,12 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
-use tokio::time::{Instant, Sleep};
 
+use super::patience::Patience;
 use crate::{
     traffic::Tap,
-    upstream::{
-        failure::{Deadline, Failure},
-        inference::Incoming,
-    },
-    wire::sse::{Ended, Splitter},
+    upstream::{failure::Failure, inference::Incoming},
+    wire::sse::{self, Ended, Splitter},
 };
 
 /// The longest event that is held: inline images come whole.
@@ -67,19 +63,18 @@ pub(super) struct Source {
     tap: Tap,
     /// A run that the log has still to take.
     unlogged: Option<Bytes>,
-    /// When the answer must have ended, whatever happens.
-    total: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
     has_ended: bool,
 }
 
 impl Source {
-    pub(super) fn new(body: Incoming, tap: Tap, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(body: Incoming, tap: Tap, patience: Patience) -> Self {
         Self {
             body,
             splitter: Splitter::new(EVENT_LIMIT),
             tap,
             unlogged: None,
-            total: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
+            patience,
             has_ended: false,
         }
     }
@@ -100,7 +95,7 @@ impl Source {
             match self.poll_chunk(cx)? {
                 Poll::Ready(run) if run.is_empty() => {}
                 Poll::Ready(run) => self.unlogged = Some(run),
-                Poll::Pending => return self.poll_total(cx),
+                Poll::Pending => return self.poll_patience(cx),
             }
         }
     }
@@ -124,7 +119,14 @@ impl Source {
             }
         };
         match self.splitter.push(chunk) {
-            Ok(run) => Ok(Poll::Ready(run)),
+            Ok(run) => {
+                if self.splitter.is_inside_event() || has_event(&run) {
+                    self.patience.heard();
+                } else {
+                    self.patience.heard_nothing();
+                }
+                Ok(Poll::Ready(run))
+            }
             Err(error) => {
                 self.has_ended = true;
                 Err(Failure::Cut(Arc::new(error)))
@@ -132,12 +134,19 @@ impl Source {
         }
     }
 
-    fn poll_total(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
-        let Some(total) = &mut self.total else { return Poll::Pending };
-        ready!(total.as_mut().poll(cx));
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        let deadline = ready!(self.patience.poll_end(cx));
         self.has_ended = true;
-        Poll::Ready(Some(Err(Failure::Timeout(Deadline::Total))))
+        self.body.give_up();
+        Poll::Ready(Some(Err(Failure::Timeout(deadline))))
     }
+}
+
+/// Whether there is anything in `run` but comments.
+fn has_event(run: &[u8]) -> bool {
+    // Most runs begin with one, and then nothing has to be looked at.
+    let is_plain = run.first().is_some_and(|byte| !matches!(byte, b':' | b'\n' | b'\r'));
+    is_plain || sse::frames(run).any(|frame| !frame.is_comment())
 }
 
 /// The failure of an answer that simply stops.

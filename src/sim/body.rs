@@ -26,6 +26,8 @@ enum Piece {
     },
     Silence(Duration),
     Stall,
+    /// Comments for ever, so far apart.
+    Hum(Duration),
     Reset,
 }
 
@@ -63,7 +65,7 @@ fn pieces(turn: &Turn, shape: &Shape) -> Vec<Piece> {
     match turn.tail {
         Tail::End => {}
         Tail::Late(late) => pieces.push(Piece::Silence(late)),
-        Tail::Stall => pieces.push(Piece::Stall),
+        Tail::Stall => pieces.push(shape.hum.map_or(Piece::Stall, Piece::Hum)),
         Tail::Reset => pieces.push(Piece::Reset),
     }
     pieces
@@ -94,6 +96,11 @@ impl Stage {
                 Piece::Bytes { bytes, terminal } => return Some(Ok(self.send(bytes, terminal))),
                 Piece::Silence(silence) => tokio::time::sleep(silence).await,
                 Piece::Stall => future::pending().await,
+                Piece::Hum(every) => {
+                    tokio::time::sleep(every).await;
+                    self.pieces.push_front(piece);
+                    return Some(Ok(Bytes::from_static(b": still here\n\n")));
+                }
                 Piece::Reset => {
                     self.presence.finish();
                     return Some(Err(io::Error::from(io::ErrorKind::ConnectionReset)));

@@ -89,6 +89,8 @@ pub(super) struct Shape {
     pub(super) chunk: Option<usize>,
     /// Silence between chunks, wherever events end.
     pub(super) drip: Option<Duration>,
+    /// Comments so far apart where the stream stalls.
+    pub(super) hum: Option<Duration>,
     pub(super) end_turn: Option<bool>,
     quirks: Vec<Quirk>,
 }
@@ -281,6 +283,7 @@ impl Step {
             "headers-pause" => shape.headers_pause = Some(argument.milliseconds(1000)?),
             "chopped" => shape.chunk = Some(1),
             "chunks" => shape.chunk = Some(argument.size(7)?),
+            "hum" => shape.hum = Some(argument.milliseconds(1000)?),
             "drip" => shape.drip = Some(argument.milliseconds(50)?),
             "end-turn" => shape.end_turn = Some(argument.boolean()?),
             "arguments-only-done" => shape.add(Quirk::ArgumentsOnlyDone),
@@ -482,7 +485,7 @@ mod tests {
     /// Every name of the grammar. Tests in other languages are written against this list.
     const NAMES: &str = "say deltas big separators reasoning reasoning-silent commentary refusal \
         search image compaction call calls custom arguments-only-done slow pause headers-pause crlf \
-        cr chopped chunks drip comments unknown-events no-event-lines multi-data no-index \
+        cr chopped chunks drip hum comments unknown-events no-event-lines multi-data no-index \
         done-without-added no-deltas details-null filled items-missing end-turn incomplete failed \
         error error-flat error-then-failed fail-after-text error-after-text cut cut-mid-event \
         cut-after-text stall stall-after-text reset reset-after-text close-late empty status blank limit \

@@ -114,7 +114,10 @@ pub struct Fault {
 pub enum Deadline {
     Connect,
     Headers,
-    Idle,
+    /// The first event of an answer that has its headers.
+    FirstEvent,
+    /// Another event of an answer that has begun.
+    Silence,
     /// The whole answer, where a limit for that is set.
     Total,
 }
@@ -124,7 +127,8 @@ impl fmt::Display for Deadline {
         f.write_str(match self {
             Self::Connect => "the upstream could not be reached in time",
             Self::Headers => "the upstream did not answer in time",
-            Self::Idle => "the upstream stopped sending",
+            Self::FirstEvent => "the upstream's answer did not begin in time",
+            Self::Silence => "the upstream stopped sending",
             Self::Total => "the answer took longer than it may",
         })
     }

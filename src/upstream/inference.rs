@@ -1,17 +1,16 @@
 //! Sending one inference request, once.
 //!
-//! What comes back is the head of the answer and its body as it arrives, under a timer of its
-//! own: the connection's keep-alives go on while a model is silent for ever.
+//! What comes back is the head of the answer and its body as it arrives.
 //!
 //! **Invariant:** a request is sent once per call.
 //! **Invariant:** a body that failed or was dropped holds no connection any more.
 //!
-//! Not here: the request's JSON and the answer's events (`wire`), who sends (`relay`).
+//! Not here: the request's JSON and the answer's events (`wire`), who sends and how long an answer is
+//! waited for (`relay`).
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -20,12 +19,8 @@ use http_body::Frame;
 #[cfg(test)]
 use http_body_util::BodyExt;
 use http_body_util::Full;
-use tokio::time::{Instant, Sleep};
 
-use super::{
-    Upstream,
-    failure::{Deadline, Failure},
-};
+use super::{Upstream, failure::Failure};
 use crate::{credential::Credential, transport::Body};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
@@ -110,7 +105,7 @@ pub async fn send(
         return Err(upstream.failure(answer).await);
     }
     let (head, body) = answer.into_parts();
-    Ok(Answer { headers: head.headers, body: Incoming::new(body, upstream.0.idle_timeout) })
+    Ok(Answer { headers: head.headers, body: Incoming(Some(body)) })
 }
 
 /// A missing type is no reason to refuse an answer that may be fine.
@@ -130,21 +125,14 @@ fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// The body of an answer, as it arrives.
+/// The body of an answer, as it arrives. `None` once it ended, in whichever way.
 #[derive(Debug)]
-pub struct Incoming {
-    /// `None` once it ended, in whichever way.
-    body: Option<Body>,
-    idle_timeout: Duration,
-    timer: Pin<Box<Sleep>>,
-    /// Whether the timer runs: only while the upstream is waited for, not while the client is.
-    is_waiting: bool,
-}
+pub struct Incoming(Option<Body>);
 
 impl Incoming {
-    fn new(body: Body, idle_timeout: Duration) -> Self {
-        let timer = Box::pin(tokio::time::sleep(idle_timeout));
-        Self { body: Some(body), idle_timeout, timer, is_waiting: false }
+    /// Lets go of the connection, which ends the generation.
+    pub fn give_up(&mut self) {
+        self.0 = None;
     }
 
     /// The next piece, `None` at the end.
@@ -161,14 +149,6 @@ impl Incoming {
             }
         }
     }
-
-    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.is_waiting {
-            self.is_waiting = true;
-            self.timer.as_mut().reset(Instant::now() + self.idle_timeout);
-        }
-        self.timer.as_mut().poll(context)
-    }
 }
 
 impl http_body::Body for Incoming {
@@ -177,23 +157,14 @@ impl http_body::Body for Incoming {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
-        let outcome = match Pin::new(body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.is_waiting = false;
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            Poll::Ready(Some(Err(error))) => Some(Err(Failure::Cut(error.into()))),
-            Poll::Ready(None) => None,
-            Poll::Pending => {
-                ready!(self.poll_idle(context));
-                Some(Err(Failure::Timeout(Deadline::Idle)))
-            }
-        };
-        self.body = None;
-        Poll::Ready(outcome)
+        let Some(body) = self.0.as_mut() else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.0 = None;
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(|error| Failure::Cut(error.into()))))
     }
 }
 

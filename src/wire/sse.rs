@@ -66,6 +66,11 @@ impl Splitter {
         self.checked(run)
     }
 
+    /// Whether what is held back is the beginning of an event, and not of a comment.
+    pub fn is_inside_event(&self) -> bool {
+        self.rest.first().is_some_and(|byte| *byte != b':')
+    }
+
     /// What is left when the stream has ended, and whether it is a whole event.
     ///
     /// An event whose blank line is a lone CR ends only here, since a LF might have followed.
@@ -138,6 +143,11 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// Whether it says nothing to a client.
+    pub fn is_comment(&self) -> bool {
+        self.name.is_empty() && self.data.is_empty()
+    }
+
     fn parse(raw: &'a [u8]) -> Self {
         let mut frame = Self { raw, name: b"", data: Cow::Borrowed(b"") };
         let mut has_data = false;

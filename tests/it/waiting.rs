@@ -199,10 +199,12 @@ async fn an_upstream_that_goes_silent_is_given_up() {
     for dialect in Dialect::ALL {
         for (text, given_up_at) in [
             ("[sim headers-pause: 500000]", 120.0),
-            ("[sim stall]", 120.0),
-            ("[sim headers-pause: 50000] [sim stall]", 170.0),
-            ("[sim deltas: 2] [sim stall-after-text]", 120.0),
-            ("[sim deltas: 3] [sim slow: 50000] [sim stall-after-text]", 270.0),
+            ("[sim pause: 500000]", 300.0),
+            ("[sim stall]", 300.0),
+            ("[sim headers-pause: 50000] [sim stall]", 350.0),
+            ("[sim deltas: 2] [sim stall-after-text]", 300.0),
+            ("[sim deltas: 3] [sim slow: 50000] [sim stall-after-text]", 450.0),
+            ("[sim deltas: 2] [sim stall-after-text] [sim hum: 20000]", 300.0),
         ] {
             let watched = relay.collect(dialect, text).await;
             assert_eq!(watched.refusal(), "504 server_error upstream_timeout", "{text}");
@@ -217,14 +219,35 @@ async fn an_upstream_that_goes_silent_is_given_up() {
         }
     }
     let counters = relay.simulator.counters();
-    assert_eq!((counters.open_streams, counters.cancelled), (0, 30), "nothing is left running");
+    assert_eq!((counters.open_streams, counters.cancelled), (0, 42), "nothing is left running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_wait_is_a_setting_of_its_own() {
+    for (variables, text, given_up_at, message) in [
+        (&[("REQUEST_TIMEOUT", "7")][..], "[sim headers-pause: 500000]", 7.0, "did not answer"),
+        (&[("HEADERS_TIMEOUT", "9")], "[sim headers-pause: 500000]", 9.0, "did not answer"),
+        (&[("FIRST_EVENT_TIMEOUT", "9")], "[sim stall]", 300.0, "stopped sending"),
+        (&[("SILENCE_TIMEOUT", "9")], "[sim stall]", 9.0, "stopped sending"),
+        (&[("REQUEST_TIMEOUT", "400")], "[sim stall]", 400.0, "stopped sending"),
+        (&[("REQUEST_TIMEOUT", "400"), ("SILENCE_TIMEOUT", "9")], "[sim stall]", 9.0, "stopped"),
+        (&[("TOTAL_TIMEOUT", "9")], "[sim stall]", 9.0, "took longer"),
+    ] {
+        let setup = variables.iter().fold(Setup::new(), |setup, (name, value)| {
+            setup.set(&format!("AIRELAYS_{name}_SECONDS"), *value)
+        });
+        let watched = setup.in_process().await.collect(Dialect::Chat, text).await;
+        assert_eq!(watched.refusal(), "504 server_error upstream_timeout", "{variables:?}");
+        check_time(watched.ended_at, given_up_at);
+        assert!(watched.body().contains(message), "{variables:?}: {}", watched.body());
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_goes_on_may_take_as_long_as_it_likes() {
     let relay = Setup::new().in_process().await;
-    let watched = relay.stream(Dialect::Chat, "[sim deltas: 100] [sim slow: 119000]").await;
-    check_time(watched.ended_at, 11_900.0);
+    let watched = relay.stream(Dialect::Chat, "[sim deltas: 100] [sim slow: 299000]").await;
+    check_time(watched.ended_at, 29_900.0);
     assert!(watched.told(Dialect::Chat).is_complete);
 }
 

@@ -239,10 +239,46 @@ pub static REQUEST_TIMEOUT: Setting<Duration> = Setting {
         OLDEST,
         "REQUEST_TIMEOUT_SECONDS",
         "120",
-        "How long the upstream may be silent: before its answer starts, and between two events \
-         of an answer. An answer that goes on may take longer.",
+        "How long the upstream may take to begin an answer: from the request to its headers, and \
+         from there to its first event. An answer that goes on may take longer.",
     ),
     read: |raw, _| value::seconds(raw, 0.1..=LONGEST),
+};
+
+pub static HEADERS_TIMEOUT: Setting<Duration> = Setting {
+    about: about(
+        "upstream.headers_timeout_seconds",
+        NEW,
+        "HEADERS_TIMEOUT_SECONDS",
+        "0",
+        "How long the headers of an answer may take. 0 stands for request_timeout_seconds.",
+    ),
+    read: |raw, _| value::seconds(raw, 0.0..=LONGEST),
+};
+
+pub static FIRST_EVENT_TIMEOUT: Setting<Duration> = Setting {
+    about: about(
+        "upstream.first_event_timeout_seconds",
+        NEW,
+        "FIRST_EVENT_TIMEOUT_SECONDS",
+        "0",
+        "How long the first event of an answer may take, from its headers on. 0 stands for \
+         request_timeout_seconds.",
+    ),
+    read: |raw, _| value::seconds(raw, 0.0..=LONGEST),
+};
+
+pub static SILENCE_TIMEOUT: Setting<Duration> = Setting {
+    about: about(
+        "upstream.silence_timeout_seconds",
+        NEW,
+        "SILENCE_TIMEOUT_SECONDS",
+        "0",
+        "How long an answer that has begun may be silent; comments count as silence. 0 stands for \
+         300, or for request_timeout_seconds where that is more: models that think hard say \
+         nothing for minutes.",
+    ),
+    read: |raw, _| value::seconds(raw, 0.0..=LONGEST),
 };
 
 pub static TOTAL_TIMEOUT: Setting<Duration> = Setting {

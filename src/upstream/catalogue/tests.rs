@@ -77,7 +77,6 @@ impl Setup {
             client_version: "0.156.1".to_owned(),
             user_agent: "airelays/test".to_owned(),
             headers_timeout: Duration::from_mins(2),
-            idle_timeout: Duration::from_mins(5),
         };
         let upstream =
             Upstream::new(&settings, transport::local(router), Clock::system()).expect("settings");

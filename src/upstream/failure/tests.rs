@@ -364,7 +364,7 @@ fn every_class_has_one_sentence_and_one_to_blame() {
     for (failure, sentence, blame) in [
         (Failure::Connect(cause()), "the upstream could not be reached", Blame::Network),
         (Failure::Cut(cause()), "the connection to the upstream broke", Blame::Network),
-        (Failure::Timeout(Deadline::Idle), "the upstream stopped sending", Blame::Network),
+        (Failure::Timeout(Deadline::Silence), "the upstream stopped sending", Blame::Network),
         (
             answered(500, &[], r#"{"detail":"m"}"#),
             "the upstream failed with status 500: m",

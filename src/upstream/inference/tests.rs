@@ -1,18 +1,13 @@
 //! One request and its answer: what is sent, and every way in which an answer may not come.
 
-use std::{
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use axum::{Router, response::IntoResponse, routing::post};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use http_body_util::StreamBody;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::*;
 use crate::{
@@ -20,17 +15,8 @@ use crate::{
     credential::AccountId,
     secret::Secret,
     transport::{self, BoxError},
-    upstream::Settings,
+    upstream::{Settings, failure::Deadline},
 };
-
-/// Tells when it is dropped.
-struct OnDrop(Arc<AtomicBool>);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
 
 fn upstream(router: Router) -> Upstream {
     let settings = Settings {
@@ -38,7 +24,6 @@ fn upstream(router: Router) -> Upstream {
         client_version: "0.156.1".to_owned(),
         user_agent: "airelays/test".to_owned(),
         headers_timeout: Duration::from_mins(2),
-        idle_timeout: Duration::from_mins(5),
     };
     let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
     Upstream::new(&settings, transport::local(router), clock).expect("settings")
@@ -195,49 +180,6 @@ async fn an_answer_that_does_not_begin_is_given_up() {
     let failure = send(&upstream, &credential(), request("s")).await.expect_err("a failure");
     assert!(matches!(failure, Failure::Timeout(Deadline::Headers)), "{failure:?}");
     assert_eq!(start.elapsed().as_secs(), 120);
-}
-
-#[tokio::test(start_paused = true)]
-async fn silence_between_two_pieces_is_given_up_and_dropped() {
-    let dropped = Arc::new(AtomicBool::new(false));
-    let mark = Arc::clone(&dropped);
-    let upstream = upstream(route(async move || {
-        let mark = OnDrop(Arc::clone(&mark));
-        // A piece every 299 seconds is fine; the fourth never comes.
-        events(stream::unfold((0, mark), |(n, mark)| async move {
-            match n {
-                3 => pending().await,
-                _ => tokio::time::sleep(Duration::from_secs(299)).await,
-            }
-            Some((Ok("x"), (n + 1, mark)))
-        }))
-    }));
-    let start = Instant::now();
-    let mut answer = send(&upstream, &credential(), request("s")).await.expect("answered");
-    for _ in 0..3 {
-        assert_eq!(answer.body.next().await.expect("a piece").expect("whole"), "x");
-    }
-    assert!(!dropped.load(Ordering::SeqCst));
-    let failure = answer.body.next().await.expect("a failure");
-    assert!(matches!(failure, Err(Failure::Timeout(Deadline::Idle))), "{failure:?}");
-    assert_eq!(start.elapsed().as_secs(), 3 * 299 + 300);
-    assert!(dropped.load(Ordering::SeqCst), "the connection is given back at once");
-    assert!(answer.body.next().await.is_none());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_reads_slowly_is_not_taken_for_a_silent_upstream() {
-    let upstream = upstream(route(async || {
-        events(stream::unfold(0, |n| async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            (n < 3).then_some((Ok("x"), n + 1))
-        }))
-    }));
-    let mut answer = send(&upstream, &credential(), request("s")).await.expect("answered");
-    while let Some(piece) = answer.body.next().await {
-        assert_eq!(piece.expect("whole"), "x");
-        tokio::time::advance(Duration::from_secs(1_000)).await;
-    }
 }
 
 #[tokio::test]

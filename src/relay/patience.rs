@@ -1,0 +1,143 @@
+//! How long an answer is waited for: its first event, each further one, and all of it.
+//!
+//! A comment says that a connection lives, not that anybody works on the answer, so it does not
+//! count: some proxies send comments for ever on behalf of a server that is gone.
+//!
+//! **Invariant:** time that a client takes to read is never held against the upstream.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::upstream::failure::Deadline;
+
+/// How long an answer that has its headers may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To the first event.
+    pub first_event: Duration,
+    /// From one event to the next.
+    pub silence: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Patience {
+    limits: Limits,
+    has_begun: bool,
+    /// How long nothing but comments has come, without the wait that is under way.
+    waited: Duration,
+    since: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    /// When the answer must have ended, whatever happens.
+    total: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    pub fn new(limits: Limits, end: Option<Instant>) -> Self {
+        Self {
+            limits,
+            has_begun: false,
+            waited: Duration::ZERO,
+            since: None,
+            timer: Box::pin(sleep(Duration::ZERO)),
+            total: end.map(|end| Box::pin(sleep_until(end))),
+        }
+    }
+
+    /// An event arrived, or a part of one.
+    pub fn heard(&mut self) {
+        self.has_begun = true;
+        self.waited = Duration::ZERO;
+        self.since = None;
+    }
+
+    /// Something arrived that is no event.
+    pub fn heard_nothing(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Nothing is there yet. Ready with what was waited for in vain.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Deadline> {
+        let (limit, deadline) = match self.has_begun {
+            false => (self.limits.first_event, Deadline::FirstEvent),
+            true => (self.limits.silence, Deadline::Silence),
+        };
+        if self.since.is_none() {
+            let now = Instant::now();
+            self.since = Some(now);
+            self.timer.as_mut().reset(now + limit.saturating_sub(self.waited));
+        }
+        if self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(deadline);
+        }
+        match &mut self.total {
+            Some(total) => total.as_mut().poll(cx).map(|()| Deadline::Total),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { first_event: Duration::from_secs(10), silence: Duration::from_secs(30) };
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Waits for so long, and then hears an event or something else. What it was given up for.
+    async fn check(heard: &[(u64, bool)], total: Option<u64>) -> (Option<Deadline>, u64) {
+        let start = Instant::now();
+        let mut patience = Patience::new(LIMITS, total.map(|total| start + seconds(total)));
+        for (wait, is_event) in heard {
+            let ended = timeout(seconds(*wait), poll_fn(|cx| patience.poll_end(cx))).await;
+            if let Ok(deadline) = ended {
+                return (Some(deadline), start.elapsed().as_secs());
+            }
+            if *is_event { patience.heard() } else { patience.heard_nothing() }
+        }
+        (None, start.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_has_its_own_end() {
+        let cases: [(&[(u64, bool)], _, _, u64); 8] = [
+            (&[(99, true)], None, Some(Deadline::FirstEvent), 10),
+            (&[(9, true), (29, true), (29, true)], None, None, 67),
+            (&[(9, true), (31, true)], None, Some(Deadline::Silence), 39),
+            (&[(9, true), (99, true)], Some(20), Some(Deadline::Total), 20),
+            (&[(99, true)], Some(20), Some(Deadline::FirstEvent), 10),
+            (&[(4, false), (4, false), (4, false)], None, Some(Deadline::FirstEvent), 10),
+            (&[(1, true), (15, false), (10, false), (10, false)], None, Some(Deadline::Silence), 31),
+            (&[(1, true), (29, false), (0, true), (29, true)], None, None, 59),
+        ];
+        for (heard, total, expected, at) in cases {
+            assert_eq!(check(heard, total).await, (expected, at), "{heard:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_costs_the_upstream_nothing() {
+        let mut patience = Patience::new(LIMITS, None);
+        for is_event in [true, false, false] {
+            let waiting = timeout(seconds(5), poll_fn(|cx| patience.poll_end(cx)));
+            assert!(waiting.await.is_err());
+            if is_event { patience.heard() } else { patience.heard_nothing() }
+            advance(seconds(1000)).await;
+        }
+    }
+}
