@@ -299,6 +299,7 @@ fn parts(
             },
             total: config.upstream.total_timeout,
             learn: config.upstream.learn_parameters,
+            aliases: config.models.aliases.clone(),
         },
     );
     router::Parts {
@@ -333,7 +334,11 @@ fn parts(
                 keep_alive: config.stream.keep_alive,
             },
         },
-        models: Models { relay, clock: clock.clone() },
+        models: Models {
+            relay,
+            aliases: config.models.aliases.as_slice().into(),
+            clock: clock.clone(),
+        },
         status: Status {
             describe,
             limits,

@@ -43,7 +43,7 @@ use self::{
 use crate::{
     address::{Network, Scope, is_loopback},
     secret::Secret,
-    wire::reply::chat::Reasoning,
+    wire::{model::Alias, reply::chat::Reasoning},
 };
 
 /// The settings that count.
@@ -56,6 +56,7 @@ pub struct Config {
     pub upstream: Upstream,
     pub security: Security,
     pub uploads: Uploads,
+    pub models: Models,
     pub chat: Chat,
     pub stream: Stream,
     pub logging: Logging,
@@ -199,6 +200,12 @@ pub struct Stream {
     pub commit_after: Duration,
 }
 
+/// What models are called.
+#[derive(Debug)]
+pub struct Models {
+    pub aliases: Vec<Alias>,
+}
+
 /// What chat clients get.
 #[derive(Debug)]
 pub struct Chat {
@@ -283,6 +290,7 @@ fn resolve(values: &mut Values<'_>, file: Option<ConfigFile>) -> Option<Config> 
     let upstream = resolve::upstream(values);
     let security = resolve::security(values, token_file, server.as_ref());
     let uploads = resolve::uploads(values);
+    let models = resolve::models(values);
     let chat = resolve::chat(values);
     let stream = resolve::stream(values);
     let logging = resolve::logging(values);
@@ -297,6 +305,7 @@ fn resolve(values: &mut Values<'_>, file: Option<ConfigFile>) -> Option<Config> 
         upstream: upstream?,
         security: security?,
         uploads: uploads?,
+        models: models?,
         chat: chat?,
         stream: stream?,
         logging: logging?,

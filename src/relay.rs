@@ -30,11 +30,11 @@ use crate::{
         catalogue::{Catalogue, Models},
         failure::{Failure, Refusal},
     },
-    wire::request::Translated,
+    wire::{model::Alias, request::Translated},
 };
 
-/// What answers are bounded by.
-#[derive(Clone, Copy, Debug)]
+/// What answers are bounded by, and what else the owner decides about them.
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// For the events of an answer.
     pub limits: Limits,
@@ -42,6 +42,8 @@ pub struct Settings {
     pub total: Option<Duration>,
     /// Whether a parameter that the upstream refuses is left out and remembered.
     pub learn: bool,
+    /// The owner's own names of models.
+    pub aliases: Vec<Alias>,
 }
 
 /// No answer, and why.

@@ -21,6 +21,7 @@ pub mod tools;
 pub mod request;
 
 pub mod event;
+pub mod identity;
 pub mod reply;
 pub mod sse;
 pub mod usage;

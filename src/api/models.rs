@@ -1,4 +1,5 @@
-//! `GET /v1/models` and `/v1/models/{id}`, and their `/no-tools` twins: the upstream's catalogue.
+//! `GET /v1/models` and `/v1/models/{id}`, and their `/no-tools` twins: the upstream's catalogue,
+//! and the names that the owner gave besides.
 
 use std::sync::Arc;
 
@@ -15,12 +16,19 @@ use http::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{api::error::ApiError, clock::Clock, relay::Relay, upstream::catalogue};
+use crate::{
+    api::error::ApiError,
+    clock::Clock,
+    relay::Relay,
+    upstream::catalogue,
+    wire::model::{Alias, Suffixed},
+};
 
 /// What the routes need.
 #[derive(Clone, Debug)]
 pub struct Models {
     pub relay: Relay,
+    pub aliases: Arc<[Alias]>,
     pub clock: Clock,
 }
 
@@ -52,8 +60,11 @@ struct Model<'a> {
 }
 
 /// What the upstream's catalogue says beyond the published shape.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Extension<'a> {
+    /// The model, with its effort, that this is another name for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias_of: Option<&'a str>,
     display_name: Option<&'a str>,
     description: Option<&'a str>,
     /// `list` or `hide`: what the official client shows in its menu.
@@ -73,14 +84,16 @@ struct Extension<'a> {
 }
 
 impl<'a> Model<'a> {
-    fn of(model: &'a catalogue::Model) -> Self {
+    fn new(id: &'a str, airelays: Extension<'a>) -> Self {
         // The catalogue does not say when a model was made.
-        Self {
-            id: &model.slug,
-            object: "model",
-            created: 0,
-            owned_by: "airelays-upstream",
-            airelays: Extension {
+        Self { id, object: "model", created: 0, owned_by: "airelays-upstream", airelays }
+    }
+
+    fn of(model: &'a catalogue::Model) -> Self {
+        Self::new(
+            &model.slug,
+            Extension {
+                alias_of: None,
                 display_name: model.display_name.as_deref(),
                 description: model.description.as_deref(),
                 visibility: model.visibility.as_deref(),
@@ -96,8 +109,24 @@ impl<'a> Model<'a> {
                 reasoning_summaries: model.supports.reasoning_summaries,
                 image_detail_original: model.supports.image_detail_original,
             },
-        }
+        )
     }
+
+    fn of_alias(alias: &'a Alias, known: &'a catalogue::Models) -> Self {
+        let plain = || Some(Suffixed::read(&alias.model)?.model);
+        let model = known.find(&alias.model).or_else(|| known.find(plain()?));
+        let extension = model.map_or_else(Extension::default, |model| Self::of(model).airelays);
+        Self::new(&alias.name, Extension { alias_of: Some(&alias.model), ..extension })
+    }
+}
+
+/// The models that clients may name; a name of the owner's own hides the catalogue's.
+fn named<'a>(known: &'a catalogue::Models, aliases: &'a [Alias]) -> Vec<Model<'a>> {
+    let is_hidden = |model: &catalogue::Model| {
+        aliases.iter().any(|alias| alias.name.eq_ignore_ascii_case(&model.slug))
+    };
+    let listed = known.entries.iter().filter(|model| !is_hidden(model)).map(Model::of);
+    listed.chain(aliases.iter().map(|alias| Model::of_alias(alias, known))).collect()
 }
 
 /// The Codex client names its version, and wants the catalogue in the upstream's own shape.
@@ -118,7 +147,7 @@ async fn list(State(models): State<Models>, uri: Uri) -> Result<Response, ApiErr
     let entries = known.entries.as_slice();
     let mut response = json(&List {
         object: "list",
-        data: entries.iter().map(Model::of).collect(),
+        data: named(&known, &models.aliases),
         models: is_asked_by_codex(&uri).then(|| entries.iter().map(|model| &*model.raw).collect()),
     })?;
     if let Some(etag) = known.etag.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
@@ -134,8 +163,8 @@ async fn retrieve(
     // What is not even text is no name of a model.
     let Path(id) = id.map_err(|_| ApiError::not_found())?;
     let known = models.known().await?;
-    match known.find(&id) {
-        Some(model) => json(&Model::of(model)),
+    match named(&known, &models.aliases).iter().find(|model| model.id.eq_ignore_ascii_case(&id)) {
+        Some(model) => json(model),
         None => Err(ApiError::unknown_model(&id)),
     }
 }

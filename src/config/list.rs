@@ -1,4 +1,4 @@
-//! Settings of who may connect: a scope, and lists of names, origins and networks.
+//! Settings that are lists, of who may connect above all: names, origins, networks, aliases.
 //!
 //! A list is an array of strings in the file, and words between commas in a variable.
 //!
@@ -7,7 +7,10 @@
 use std::str::FromStr;
 
 use super::value::{Raw, refuse};
-use crate::address::{Network, Scope};
+use crate::{
+    address::{Network, Scope},
+    wire::model::Alias,
+};
 
 /// `loopback`, `private` or `any`, in any case.
 pub fn scope(raw: &Raw) -> Result<Scope, String> {
@@ -70,6 +73,18 @@ fn no_origin(item: &str) -> String {
 /// Addresses alone or with the number of bits that count.
 pub fn networks(raw: &Raw) -> Result<Vec<Network>, String> {
     each(raw, |item| Network::from_str(item).map_err(|error| format!("`{item}` {error}")))
+}
+
+/// Names of models for names of models.
+pub fn aliases(raw: &Raw) -> Result<Vec<Alias>, String> {
+    let aliases =
+        each(raw, |item| Alias::from_str(item).map_err(|error| format!("`{item}` {error}")))?;
+    let mut names: Vec<_> = aliases.iter().map(|alias| alias.name.to_ascii_lowercase()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("has two meanings for `{}`", pair[0])),
+        None => Ok(aliases),
+    }
 }
 
 /// Every item read; the first one that cannot be is told.

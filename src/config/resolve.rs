@@ -8,7 +8,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Auth, Chat, KeyPair, Logging, Paths, Security, Server, Stream, Uploads, Upstream,
+    Auth, Chat, KeyPair, Logging, Models, Paths, Security, Server, Stream, Uploads, Upstream,
     layer::{Origin, Sourced, Values},
     paths,
     table::{self, DATA_DIR, Setting},
@@ -235,6 +235,10 @@ pub fn stream(values: &mut Values<'_>) -> Option<Stream> {
     let keep_alive = values.take(&table::KEEP_ALIVE).map(Duration::from_secs);
     let commit_after = values.take(&table::COMMIT_AFTER);
     Some(Stream { keep_alive: keep_alive.map(unless_zero)?, commit_after: commit_after? })
+}
+
+pub fn models(values: &mut Values<'_>) -> Option<Models> {
+    Some(Models { aliases: values.take(&table::MODEL_ALIASES)? })
 }
 
 pub fn chat(values: &mut Values<'_>) -> Option<Chat> {

@@ -106,6 +106,7 @@ pub static SETTINGS: &[&About] = &[
     &TRUSTED_PROXIES.about,
     &MAX_UPLOAD_BYTES.about,
     &MAX_TOTAL_UPLOAD_BYTES.about,
+    &MODEL_ALIASES.about,
     &CHAT_REASONING.about,
     &KEEP_ALIVE.about,
     &COMMIT_AFTER.about,

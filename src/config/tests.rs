@@ -66,6 +66,7 @@ fn samples(about: &table::About) -> [&'static str; 2] {
         "auth.storage" => ["file", "keyring"],
         "chat.reasoning" => ["think", "hidden"],
         "server.unix_socket" | "server.tls_cert" | "server.tls_key" => ["/a", "/b"],
+        "models.aliases" => ["a=b", "c=d(low)"],
         "security.network_scope" => ["any", "loopback"],
         "security.allowed_hosts" => ["a.example", "b.example"],
         "security.allowed_origins" | "upstream.base_url" | "upstream.issuer_base_url" => {

@@ -18,7 +18,7 @@ use std::{
 
 use crate::{
     address::{Network, Scope},
-    wire::reply::chat::Reasoning,
+    wire::{model::Alias, reply::chat::Reasoning},
 };
 
 /// What one source says about one setting.
@@ -265,6 +265,12 @@ impl Literal for Scope {
 }
 
 impl Literal for Network {
+    fn literal(&self) -> Option<String> {
+        self.to_string().literal()
+    }
+}
+
+impl Literal for Alias {
     fn literal(&self) -> Option<String> {
         self.to_string().literal()
     }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     Refused, Relay, chain,
+    learned::Lesson,
     opened::{Opened, Source, cut_short},
     patience::Patience,
 };
@@ -113,15 +114,14 @@ impl Relay {
     /// The request without what the upstream is known to refuse.
     fn lightened(&self, request: Translated, credential: &Credential) -> Translated {
         let now = self.clock.instant();
-        let refused = self.learned.of(&credential.account_id, &request.model, now);
-        refused
-            .iter()
-            .fold(request, |request, parameter| request.without(parameter).unwrap_or(request))
+        let known = self.learned.of(&credential.account_id, &request.model, now);
+        known.iter().fold(request, |request, lesson| lesson.heeded(&request).unwrap_or(request))
     }
 
     /// The request without what the upstream refused about it, if it can do without.
     ///
-    /// Each such request is lighter than the one before, so this comes to an end.
+    /// Each such request has fewer parameters than the one before or a higher limit, so this comes
+    /// to an end.
     fn lighter(
         &self,
         refusal: &Refusal,
@@ -129,10 +129,10 @@ impl Relay {
         request: &Translated,
         credential: &Credential,
     ) -> Option<Translated> {
-        if let Some(parameter) = failure.unsupported_parameter().filter(|_| self.settings.learn) {
-            let lighter = request.without(parameter)?;
+        if let Some(lesson) = Lesson::of(failure).filter(|_| self.settings.learn) {
+            let lighter = lesson.heeded(request)?;
             let now = self.clock.instant();
-            self.learned.refused(&credential.account_id, &request.model, parameter, now);
+            self.learned.remember(&credential.account_id, &request.model, lesson, now);
             return Some(lighter);
         }
         // Reasoning of earlier turns that another account encrypted, or that was cut on its way.

@@ -1,9 +1,11 @@
 //! What a client's name of a model means to the upstream.
 //!
-//! A name may carry an effort: `gpt-5.6-luna(high)`, or `gpt-5.6-luna-high` where the catalogue has
-//! the one and not the other. Without a catalogue the second is left as it is: nothing is guessed.
+//! The owner's own names count first. A name may carry an effort: `gpt-5.6-luna(high)`, or
+//! `gpt-5.6-luna-high` where the catalogue has the one and not the other. Without a catalogue the
+//! second is left as it is: nothing is guessed.
 //!
-//! **Invariant:** a name that the catalogue has is never changed.
+//! **Invariant:** a name that the catalogue has and the owner gave no meaning is never changed but
+//! in its capitals.
 
 use std::sync::Arc;
 
@@ -12,21 +14,66 @@ use crate::{
     credential::Credential,
     upstream::catalogue::Models,
     wire::{
-        model::{Suffixed, suggestions},
+        model::{Suffixed, alias_of, suggestions},
         request::Translated,
     },
 };
 
+/// A model and an effort, as a name says them.
+struct Meant {
+    model: String,
+    effort: Option<&'static str>,
+}
+
 impl Relay {
-    /// The request with an effort in its model's name taken out of the name.
+    /// The request with the model and the effort that its model's name means.
     pub(super) async fn named(&self, request: Translated, credential: &Credential) -> Translated {
-        let asked = request.model.clone();
-        let Some(name) = Suffixed::read(&asked) else { return request };
-        let is_meant = name.is_explicit
-            || self.listed(credential).await.is_some_and(|models| {
-                models.find(&asked).is_none() && models.find(name.model).is_some()
-            });
-        if is_meant { request.with_model(name.model, name.effort) } else { request }
+        let Meant { model, effort } = self.meaning(&request.model, credential).await;
+        match effort {
+            Some(effort) => request.with_model(&model, effort),
+            None if model == request.model => request,
+            None => {
+                let mut request = request;
+                request.set_upstream_model(&model);
+                request
+            }
+        }
+    }
+
+    async fn meaning(&self, asked: &str, credential: &Credential) -> Meant {
+        let aliases = &self.settings.aliases;
+        if let Some(model) = alias_of(aliases, asked) {
+            return self.split(model, credential).await;
+        }
+        if let Some(name) = Suffixed::read(asked)
+            && let Some(model) = alias_of(aliases, name.model)
+        {
+            let Meant { model, .. } = self.split(model, credential).await;
+            return Meant { model, effort: Some(name.effort) };
+        }
+        self.split(asked, credential).await
+    }
+
+    /// A name that is no alias, as a model and the effort that it may carry.
+    async fn split(&self, asked: &str, credential: &Credential) -> Meant {
+        let name = Suffixed::read(asked);
+        let has_capitals = asked.bytes().any(|byte| byte.is_ascii_uppercase());
+        let listed =
+            if name.is_some() || has_capitals { self.listed(credential).await } else { None };
+        let spelt = |model: &str| {
+            let known = listed.as_ref().and_then(|models| models.find(model));
+            known.map(|model| model.slug.clone())
+        };
+        if let Some(model) = spelt(asked) {
+            return Meant { model, effort: None };
+        }
+        match name.map(|name| (name, spelt(name.model))) {
+            Some((name, Some(model))) => Meant { model, effort: Some(name.effort) },
+            Some((name, None)) if name.is_explicit => {
+                Meant { model: name.model.to_owned(), effort: Some(name.effort) }
+            }
+            Some((_, None)) | None => Meant { model: asked.to_owned(), effort: None },
+        }
     }
 
     /// Names of models that resemble the one that was asked for.

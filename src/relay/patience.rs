@@ -122,7 +122,12 @@ mod tests {
             (&[(9, true), (99, true)], Some(20), Some(Deadline::Total), 20),
             (&[(99, true)], Some(20), Some(Deadline::FirstEvent), 10),
             (&[(4, false), (4, false), (4, false)], None, Some(Deadline::FirstEvent), 10),
-            (&[(1, true), (15, false), (10, false), (10, false)], None, Some(Deadline::Silence), 31),
+            (
+                &[(1, true), (15, false), (10, false), (10, false)],
+                None,
+                Some(Deadline::Silence),
+                31,
+            ),
             (&[(1, true), (29, false), (0, true), (29, true)], None, None, 59),
         ];
         for (heard, total, expected, at) in cases {
@@ -136,7 +141,11 @@ mod tests {
         for is_event in [true, false, false] {
             let waiting = timeout(seconds(5), poll_fn(|cx| patience.poll_end(cx)));
             assert!(waiting.await.is_err());
-            if is_event { patience.heard() } else { patience.heard_nothing() }
+            if is_event {
+                patience.heard()
+            } else {
+                patience.heard_nothing()
+            }
             advance(seconds(1000)).await;
         }
     }

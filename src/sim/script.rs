@@ -416,7 +416,11 @@ impl Argument<'_> {
     }
 
     fn at(&self, default: At) -> Result<At, ScriptError> {
-        if self.text.is_empty() { Ok(default) } else { self.size(1).map(At::Events) }
+        if self.text.is_empty() {
+            return Ok(default);
+        }
+        let shown = self.number(1)?;
+        usize::try_from(shown).map(At::Events).map_err(|_| self.misfit())
     }
 
     fn milliseconds(&self, default: u64) -> Result<Duration, ScriptError> {

@@ -185,6 +185,21 @@ impl Failure {
         Some(named.trim().trim_matches(['\'', '`', '"', '.']))
     }
 
+    /// The least `max_output_tokens` that the upstream takes, when that is what it refuses.
+    ///
+    /// `integer_below_min_value`: "… Expected a value >= 16, but got 1 instead."
+    pub fn least_output(&self) -> Option<u64> {
+        let Self::Request(refusal) = self else { return None };
+        let is_about = |given: &Option<String>, name| given.as_deref() == Some(name);
+        if !is_about(&refusal.param, "max_output_tokens")
+            || !is_about(&refusal.code, "integer_below_min_value")
+        {
+            return None;
+        }
+        let (_, least) = refusal.message.split_once(">= ")?;
+        least.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
     /// How long the upstream asks to wait, or until its limit resets.
     pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         match self {

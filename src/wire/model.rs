@@ -1,4 +1,7 @@
-//! Names of models: an effort in a name, and names that resemble one another.
+//! Names of models: those that the owner gives, an effort in a name, and names that resemble one
+//! another.
+
+use std::{fmt, str::FromStr};
 
 /// What an effort may be called, lowest first. Which of them a model takes is the upstream's to say.
 const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"];
@@ -6,6 +9,44 @@ const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", 
 const SUGGESTIONS: usize = 5;
 /// Shorter common beginnings say nothing: every name begins with `gpt`.
 const SHORTEST: usize = 5;
+
+/// Another name for a model: `gpt-4o=gpt-5.6-terra`. The model may carry an effort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    pub name: String,
+    pub model: String,
+}
+
+/// The text of an alias has two names and an equals sign between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not two names with `=` between them, such as gpt-4o=gpt-5.6-terra")]
+pub struct NoAlias;
+
+impl FromStr for Alias {
+    type Err = NoAlias;
+
+    fn from_str(text: &str) -> Result<Self, NoAlias> {
+        let (name, model) = text.split_once('=').ok_or(NoAlias)?;
+        let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        let (name, model) = (name.trim(), model.trim());
+        if !is_name(name) || !is_name(model) || model.contains('=') {
+            return Err(NoAlias);
+        }
+        Ok(Self { name: name.to_owned(), model: model.to_owned() })
+    }
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.model)
+    }
+}
+
+/// The model that `name` is another name for, however it is capitalised.
+pub fn alias_of<'a>(aliases: &'a [Alias], name: &str) -> Option<&'a str> {
+    let found = aliases.iter().find(|alias| alias.name.eq_ignore_ascii_case(name))?;
+    Some(&found.model)
+}
 
 /// A name with an effort behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +94,17 @@ mod tests {
         assert_eq!(check("gpt-5.6-luna(XHigh)"), Some(("gpt-5.6-luna", "xhigh", true)));
         for plain in ["gpt-5.6-luna", "gpt-5.6-luna(fast)", "(high)", "-high", "high", "", "a)"] {
             assert_eq!(check(plain), None, "{plain}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_two_names() {
+        let alias: Alias = " gpt-4o = gpt-5.6-luna(low) ".parse().expect("two names");
+        assert_eq!(alias.to_string(), "gpt-4o=gpt-5.6-luna(low)");
+        assert_eq!(alias_of(std::slice::from_ref(&alias), "GPT-4o"), Some("gpt-5.6-luna(low)"));
+        assert_eq!(alias_of(&[alias], "gpt-4"), None);
+        for wrong in ["", "=", "a=", "=b", "a", "a=b=c", "a b=c", "a=größe"] {
+            assert_eq!(wrong.parse::<Alias>(), Err(NoAlias), "{wrong}");
         }
     }
 

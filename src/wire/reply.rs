@@ -13,7 +13,7 @@
 
 pub mod chat;
 pub mod completions;
-mod items;
+pub mod items;
 mod joined;
 pub mod responses;
 

@@ -125,6 +125,23 @@ impl Translated {
         Some(Self { body, ignored, ..self.clone() })
     }
 
+    /// This request with a limit of the answer that is not below `least`, which is then told.
+    ///
+    /// `None` if it is not below it, or if the client knows it as `max_output_tokens`: the document
+    /// of Responses has a minimum as well, and its clients are told of theirs.
+    pub fn with_least_output(&self, least: u64) -> Option<Self> {
+        const LIMIT: &str = "max_output_tokens";
+        let own = self.own_name(LIMIT);
+        let given: u64 = str::from_utf8(self.body.value(LIMIT)?).ok()?.parse().ok()?;
+        if given >= least || own == LIMIT {
+            return None;
+        }
+        let body = self.body.with(LIMIT, least.to_string().as_bytes())?;
+        let mut ignored = self.ignored.clone();
+        ignored.push(own);
+        Some(Self { body, ignored, ..self.clone() })
+    }
+
     /// This request without the reasoning of earlier turns, which one account encrypts and another
     /// cannot read. `None` if there is none.
     pub fn without_reasoning(&self) -> Option<Self> {

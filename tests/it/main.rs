@@ -14,6 +14,7 @@ mod leaving;
 mod lifecycle;
 mod log;
 mod login;
+mod naming;
 mod requests;
 mod sign_in;
 mod tidy;

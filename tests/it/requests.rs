@@ -133,11 +133,22 @@ async fn a_limit_of_the_answer_is_kept_where_the_upstream_keeps_it() {
 #[tokio::test]
 async fn what_the_upstream_refuses_is_told_by_the_clients_own_name() {
     let relay = Relay::start().await;
-    for (dialect, name) in LIMITS {
-        let body = with(dialect.body("hello"), &json!({name: 1}));
-        let refusal = relay.post(dialect.path(), &body).await.refusal();
-        let expected = format!("400 invalid_request_error integer_below_min_value {name}");
-        assert_eq!(refusal.line(), expected);
+    for (dialect, more, expected) in [
+        (
+            Dialect::Responses,
+            json!({"max_output_tokens": 1}),
+            "integer_below_min_value max_output_tokens",
+        ),
+        (Dialect::Chat, json!({"verbosity": "loud"}), "invalid_value verbosity"),
+        (
+            Dialect::Completions,
+            json!({"reasoning_effort": "x"}),
+            "unsupported_value reasoning_effort",
+        ),
+    ] {
+        let refusal =
+            relay.post(dialect.path(), &with(dialect.body("hello"), &more)).await.refusal();
+        assert_eq!(refusal.line(), format!("400 invalid_request_error {expected}"));
     }
 }
 
@@ -158,6 +169,42 @@ async fn a_limit_that_the_upstream_refuses_is_left_out_and_told_by_the_clients_o
             assert_eq!(relay.last_upstream_body()["max_output_tokens"], Value::Null);
             n_sent = 1;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_limit_below_the_least_of_the_upstream_is_raised_and_told() {
+    let relay = Relay::start().await;
+    // The first request finds out; the others know.
+    let mut n_sent = 2;
+    for (dialect, name) in LIMITS.into_iter().filter(|(_, name)| *name != "max_output_tokens") {
+        for body in [dialect.body("[sim deltas: 99]"), dialect.streamed("[sim deltas: 99]")] {
+            relay.simulator.clear();
+            let reply = relay.post(dialect.path(), &with(body, &json!({name: 1}))).await;
+            assert_eq!(reply.status, 200, "{name} on {dialect:?}: {reply:?}");
+            assert_eq!(reply.header(IGNORED), Some(name));
+            assert_eq!(relay.upstream_requests().len(), n_sent);
+            assert_eq!(relay.last_upstream_body()["max_output_tokens"], 16);
+            n_sent = 1;
+        }
+    }
+    let fine = with(Dialect::Chat.body("hello"), &json!({"max_tokens": 17}));
+    assert_eq!(relay.post(Dialect::Chat.path(), &fine).await.header(IGNORED), None);
+    assert_eq!(relay.last_upstream_body()["max_output_tokens"], 17);
+}
+
+#[tokio::test]
+async fn a_relay_that_may_not_learn_hands_refusals_on() {
+    for (world, code) in [("refused", "-"), ("enforced", "integer_below_min_value")] {
+        let relay = Setup::new()
+            .set("AIRELAYS_LEARN_PARAMETERS", "false")
+            .world("max_output_tokens", world)
+            .start()
+            .await;
+        let body = with(Dialect::Chat.body("hello"), &json!({"max_tokens": 1}));
+        let refusal = relay.post(Dialect::Chat.path(), &body).await.refusal();
+        assert_eq!((refusal.status, refusal.code.as_deref().unwrap_or("-")), (400, code));
+        assert_eq!(relay.upstream_requests().len(), 1);
     }
 }
 

@@ -228,6 +228,7 @@ async fn each_wait_is_a_setting_of_its_own() {
         (&[("REQUEST_TIMEOUT", "7")][..], "[sim headers-pause: 500000]", 7.0, "did not answer"),
         (&[("HEADERS_TIMEOUT", "9")], "[sim headers-pause: 500000]", 9.0, "did not answer"),
         (&[("FIRST_EVENT_TIMEOUT", "9")], "[sim stall]", 300.0, "stopped sending"),
+        (&[("FIRST_EVENT_TIMEOUT", "9")], "[sim stall: 0]", 9.0, "did not answer"),
         (&[("SILENCE_TIMEOUT", "9")], "[sim stall]", 9.0, "stopped sending"),
         (&[("REQUEST_TIMEOUT", "400")], "[sim stall]", 400.0, "stopped sending"),
         (&[("REQUEST_TIMEOUT", "400"), ("SILENCE_TIMEOUT", "9")], "[sim stall]", 9.0, "stopped"),

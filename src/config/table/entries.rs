@@ -8,12 +8,12 @@ use std::{path::PathBuf, time::Duration};
 use super::{About, NAMELESS, PREFIX, SINGULAR, Setting};
 use crate::{
     config::{
-        host,
+        host, list,
         value::{self, Raw, Storage},
     },
     relay_token,
     secret::Secret,
-    wire::reply::chat::Reasoning,
+    wire::{model::Alias, reply::chat::Reasoning},
 };
 
 /// For settings as old as the program.
@@ -466,6 +466,18 @@ pub static MAX_TOTAL_UPLOAD_BYTES: Setting<u64> = Setting {
         "Bytes that all uploaded files may take together.",
     ),
     read: |raw, _| value::whole(raw, 1..=MOST_BYTES),
+};
+
+pub static MODEL_ALIASES: Setting<Vec<Alias>> = Setting {
+    about: about(
+        "models.aliases",
+        NEW,
+        "MODEL_ALIASES",
+        "[]",
+        "Other names for models, such as gpt-4o=gpt-5.6-terra for programs that insist on one. The \
+         model may carry an effort: fast=gpt-5.6-luna(low).",
+    ),
+    read: |raw, _| list::aliases(raw),
 };
 
 pub static CHAT_REASONING: Setting<Reasoning> = Setting {

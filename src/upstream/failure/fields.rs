@@ -4,8 +4,8 @@
 //! in HTML. Read are the few fields that decide something; texts are cut, cleaned of control
 //! characters, and dropped when they are pages.
 //!
-//! **Invariant:** no HTML, no control character and nothing that looks like a token gets into a
-//! message.
+//! **Invariant:** no HTML, no control character, nothing that looks like a token and nobody's id or
+//! address gets into a message.
 //!
 //! Not here: what the fields mean (`failure`).
 
@@ -17,7 +17,7 @@ use base64::{
 };
 use http::HeaderMap;
 
-use crate::object::Object;
+use crate::{object::Object, wire::identity::masked};
 
 const MESSAGE_LIMIT: usize = 2 << 10;
 const NAME_LIMIT: usize = 200;
@@ -180,7 +180,7 @@ fn clean(text: &str, limit: usize) -> Option<String> {
         clean.push(c);
     }
     let clean = clean.trim();
-    (!clean.is_empty()).then(|| without_tokens(clean))
+    (!clean.is_empty()).then(|| masked(&without_tokens(clean)).into_owned())
 }
 
 /// `text` with everything that looks like a token taken out.

@@ -1,20 +1,22 @@
 //! Answers in the dialect that the upstream speaks itself: forwarded, or put together.
 //!
 //! A stream is passed on as it arrived. Only three things are changed: the final response object
-//! gets the streamed items as its `output` when the upstream left that empty, the account's
-//! `safety_identifier` is taken out, and `codex.*` events are kept from clients that do not know
+//! gets the streamed items as its `output` when the upstream left that empty, whose account it is
+//! is taken out (`wire::identity`), and `codex.*` events are kept from clients that do not know
 //! them.
 //!
 //! **Invariant:** a run of events in which nothing needs a change is the buffer that arrived.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use memchr::memmem;
 use serde_json::value::RawValue;
 
 use crate::{
     object::Object,
     wire::{
         event::{EventKind, ResponseEvent, ResponseHead, read},
+        identity::{masked, without_owner},
         reply::{
             End, Progress, Unreadable,
             items::{Items, with_member, write_with},
@@ -24,8 +26,6 @@ use crate::{
         tools::ToolNames,
     },
 };
-
-const IDENTITY: &[u8] = b"\"safety_identifier\":";
 
 /// Passes a stream on and remembers what its last event has to repeat.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Forward {
             return Ok((final_event(frame, &whole.body), whole.progress));
         }
         if kind == EventKind::Failed {
-            return Ok((without_identity(frame.raw), failed()));
+            return Ok((failed_event(frame), failed()));
         }
         if kind == EventKind::Error {
             return Ok((error_event(frame, self.next_number()), failed()));
@@ -109,7 +109,7 @@ impl Forward {
         } else if kind == EventKind::Other && !is_object(&frame.data) {
             return Err(unreadable(frame));
         } else if matches!(kind, EventKind::Created | EventKind::Handshake) {
-            without_identity(frame.raw)
+            without_owner_in(frame)
         } else {
             self.items.note(kind, frame, &self.names)?
         };
@@ -188,41 +188,45 @@ fn end(items: &mut Items, kind: EventKind, frame: &Frame<'_>) -> Result<Whole, U
         Some(object) if head.items().is_empty() && !items.is_empty() => {
             let mut rebuilt = Vec::new();
             write_with(&object, "output", &items.output(kind), &mut rebuilt);
-            Body::Rebuilt(without_identity(&rebuilt).unwrap_or(rebuilt))
+            Body::Rebuilt(without_owner(&rebuilt).unwrap_or(rebuilt))
         }
-        Some(_) | None => Body::AsItCame(without_identity(raw).unwrap_or_else(|| raw.to_vec())),
+        Some(_) | None => match without_owner(raw) {
+            Some(body) => Body::Rebuilt(body),
+            None => Body::AsItCame(raw.to_vec()),
+        },
     };
     Ok(Whole { body, progress })
 }
 
-/// `bytes` with the account's identity nulled, or `None` when they do not show it.
-///
-/// Inside a string the quotes of this pattern would be escaped, so it is always a member's name.
-fn without_identity(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut kept = 0;
-    for at in memmem::find_iter(bytes, IDENTITY) {
-        let value = at + IDENTITY.len();
-        let space = bytes[value..].iter().take_while(|byte| **byte == b' ').count();
-        let Some([b'"', text @ ..]) = bytes.get(value + space..) else {
-            continue;
-        };
-        let Some(length) = memchr::memchr(b'"', text) else { continue };
-        out.extend_from_slice(&bytes[kept..value]);
-        out.extend_from_slice(b"null");
-        kept = value + space + 1 + length + 1;
+/// The event of `frame` without the owner of its response, or `None` when it names none.
+fn without_owner_in(frame: &Frame<'_>) -> Option<Vec<u8>> {
+    let event = Object::read(&frame.data)?;
+    with_member(frame, "response", &without_owner(event.raw("response")?.get().as_bytes())?)
+}
+
+/// What stands in the place of an event that says that the answer failed, unless it stays.
+fn failed_event(frame: &Frame<'_>) -> Option<Vec<u8>> {
+    let event = Object::read(&frame.data)?;
+    let response = event.raw("response")?.get().as_bytes();
+    let mut kept = without_owner(response);
+    let object = Object::read(response)?;
+    if let Some(error) = object.object("error")
+        && let Some(message) = error.raw("message").map(RawValue::get)
+        && let Cow::Owned(masked) = masked(message)
+    {
+        let (mut clean, mut whole) = (Vec::new(), Vec::new());
+        write_with(&error, "message", masked.as_bytes(), &mut clean);
+        let before = kept.as_deref().unwrap_or(response);
+        write_with(&Object::read(before)?, "error", &clean, &mut whole);
+        kept = Some(whole);
     }
-    if kept == 0 {
-        return None;
-    }
-    out.extend_from_slice(&bytes[kept..]);
-    Some(out)
+    with_member(frame, "response", &kept?)
 }
 
 /// What stands in the place of the last event, unless it stays.
 fn final_event(frame: &Frame<'_>, body: &Body) -> Option<Vec<u8>> {
     let Body::Rebuilt(body) = body else {
-        return without_identity(frame.raw);
+        return None;
     };
     with_member(frame, "response", body)
 }
@@ -235,6 +239,7 @@ fn error_event(frame: &Frame<'_>, number: i64) -> Option<Vec<u8>> {
     let nested = event.object("error");
     let given = |name| nested.as_ref().unwrap_or(&event).raw(name).map_or("null", RawValue::get);
     let [code, message, param] = ["code", "message", "param"].map(given);
+    let message = masked(message);
     // A flat event's `type` is its own name.
     let kind = if nested.is_some() { given("type") } else { "\"server_error\"" };
     let number = event.integer("sequence_number").unwrap_or(number);

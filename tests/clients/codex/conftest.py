@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.server
 import json
 import os
 import pathlib
 import socket
 import struct
 import subprocess
+import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,17 +107,71 @@ def codex(tmp_path, sim) -> Codex:
     return codex
 
 
+def _through(url: str, home: pathlib.Path, login: str, top: str = "") -> Codex:
+    (home / "config.toml").write_text(top + COMMON + PROVIDER.format(base_url=url, login=login))
+    return Codex(home, {"RELAY_KEY": harness.TOKEN})
+
+
 @contextlib.contextmanager
-def _through(relay: harness.Relay, home: pathlib.Path) -> Iterator[Codex]:
-    config = COMMON + PROVIDER.format(base_url=relay.url, login='env_key = "RELAY_KEY"')
-    (home / "config.toml").write_text(config)
-    yield Codex(home, {"RELAY_KEY": relay.token})
+def _watched(target: str) -> Iterator[tuple[str, list[str | None]]]:
+    """Another address of the relay, and how the bodies that were posted there are encoded."""
+    encodings = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0))) or None
+            if body:
+                encodings.append(self.headers["content-encoding"])
+            url = target + self.path.removeprefix("/v1")
+            with harness.DIRECT.open(urllib.request.Request(url, body, self.headers)) as answer:
+                self.send_response(answer.status)
+                self.send_header("content-type", answer.headers["content-type"])
+                self.end_headers()
+                self.wfile.write(answer.read())
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1", encodings
+        finally:
+            server.shutdown()
 
 
 @pytest.fixture
-def relayed(tmp_path) -> Iterator[tuple[Codex, harness.Simulator]]:
+def homes(tmp_path) -> tuple[pathlib.Path, pathlib.Path]:
+    """One for the relay and one for the CLI."""
+    for home in (found := (tmp_path / "relay", tmp_path / "codex")):
+        home.mkdir()
+    return found
+
+
+@pytest.fixture
+def relayed(homes) -> Iterator[tuple[Codex, harness.Simulator]]:
     """The CLI as a client of the relay, and the simulator behind that."""
-    (home := tmp_path / "relay").mkdir()
-    (codex_home := tmp_path / "codex").mkdir()
-    with harness.relay(home) as relay, _through(relay, codex_home) as codex:
-        yield codex, relay.sim
+    with harness.relay(homes[0]) as relay:
+        yield _through(relay.url, homes[1], 'env_key = "RELAY_KEY"'), relay.sim
+
+
+@pytest.fixture
+def discovering(homes) -> Iterator[tuple[Codex, harness.Simulator]]:
+    """The same with the token from a command: only then does the CLI ask the relay for models."""
+    with harness.relay(homes[0]) as relay:
+        command = f'auth = {{ command = "echo", args = ["{relay.token}"] }}'
+        yield _through(relay.url, homes[1], command), relay.sim
+
+
+@pytest.fixture
+def signed_in(homes) -> Iterator[tuple[Codex, harness.Simulator, list[str | None]]]:
+    """The same with a login of the CLI's own, at a relay that wants no token; and how it encodes."""
+    with harness.relay(homes[0], "--no-auth") as relay, _watched(relay.url) as (url, encodings):
+        top = f'chatgpt_base_url = "{relay.sim.url}/backend-api/"\n'
+        top += 'cli_auth_credentials_store = "file"'
+        codex = _through(url, homes[1], "requires_openai_auth = true", top)
+        login = harness.fetch(f"{relay.sim.url}/sim/login?account=somebody-else")
+        (codex.home / "auth.json").write_text(json.dumps(login))
+        yield codex, relay.sim, encodings
