@@ -65,9 +65,10 @@ impl Patience {
 
     /// Nothing is there yet. Ready with what was waited for in vain.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Deadline> {
-        let (limit, deadline) = match self.has_begun {
-            false => (self.limits.first_event, Deadline::FirstEvent),
-            true => (self.limits.silence, Deadline::Silence),
+        let (limit, deadline) = if self.has_begun {
+            (self.limits.silence, Deadline::Silence)
+        } else {
+            (self.limits.first_event, Deadline::FirstEvent)
         };
         if self.since.is_none() {
             let now = Instant::now();
@@ -115,8 +116,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_wait_has_its_own_end() {
-        let cases: [(&[(u64, bool)], _, _, u64); 8] = [
-            (&[(99, true)], None, Some(Deadline::FirstEvent), 10),
+        let cases = [
+            (&[(99, true)][..], None, Some(Deadline::FirstEvent), 10),
             (&[(9, true), (29, true), (29, true)], None, None, 67),
             (&[(9, true), (31, true)], None, Some(Deadline::Silence), 39),
             (&[(9, true), (99, true)], Some(20), Some(Deadline::Total), 20),
@@ -142,9 +143,9 @@ mod tests {
             let waiting = timeout(seconds(5), poll_fn(|cx| patience.poll_end(cx)));
             assert!(waiting.await.is_err());
             if is_event {
-                patience.heard()
+                patience.heard();
             } else {
-                patience.heard_nothing()
+                patience.heard_nothing();
             }
             advance(seconds(1000)).await;
         }
