@@ -7,6 +7,7 @@
 //! **Invariant:** a failure becomes a response in `error` and nowhere else.
 
 pub mod body;
+pub mod compact;
 mod disclosure;
 pub mod error;
 pub mod exchange;

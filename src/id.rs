@@ -47,6 +47,15 @@ pub fn uuid(mut bytes: [u8; 16]) -> String {
     [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
 
+/// Whether `text` has the shape of a UUID, of whatever version.
+pub fn is_uuid(text: &str) -> bool {
+    let is_place = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(is_place)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +67,14 @@ mod tests {
             "req_abababababababababababababababab"
         );
         assert_eq!(uuid([0xff; 16]), "ffffffff-ffff-8fff-bfff-ffffffffffff");
+        assert!(is_uuid(&uuid([7; 16])) && is_uuid("0198A1B2-0000-7000-8000-000000000000"));
+        for other in [
+            "",
+            "ffffffff-ffff-8fff-bfff-fffffffffff",
+            "ffffffff-ffff-8fff-bfff_ffffffffffff",
+            "gfffffff-ffff-8fff-bfff-ffffffffffff",
+        ] {
+            assert!(!is_uuid(other), "{other}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! HTTP towards the client.
 
 mod attempt;
+mod compact;
 mod learned;
 mod naming;
 mod opened;

@@ -17,6 +17,7 @@ mod answer;
 mod body;
 mod cache;
 mod catalogue;
+mod compact;
 mod control;
 mod device;
 mod form;

@@ -60,6 +60,7 @@ struct Inner {
     transport: Transport,
     clock: Clock,
     responses: Uri,
+    compactions: Uri,
     models: Uri,
     /// What every request carries.
     headers: HeaderMap,
@@ -85,6 +86,7 @@ impl Upstream {
             transport,
             clock,
             responses: format!("{base}/responses").parse::<Uri>()?,
+            compactions: format!("{base}/responses/compact").parse::<Uri>()?,
             models: format!("{base}/models?client_version={version}").parse::<Uri>()?,
             headers,
             headers_timeout: settings.headers_timeout,
@@ -124,8 +126,16 @@ impl Upstream {
 
     /// The head of a successful answer; every other answer is a failure.
     async fn send(&self, request: Unsent) -> Result<Response<Body>, Failure> {
+        self.send_within(self.0.headers_timeout, request).await
+    }
+
+    async fn send_within(
+        &self,
+        timeout: Duration,
+        request: Unsent,
+    ) -> Result<Response<Body>, Failure> {
         let sending = self.0.transport.clone().oneshot(request);
-        let answer = tokio::time::timeout(self.0.headers_timeout, sending)
+        let answer = tokio::time::timeout(timeout, sending)
             .await
             .map_err(|_| Failure::Timeout(Deadline::Headers))?
             .map_err(Failure::of_sending)?;

@@ -130,6 +130,16 @@ impl ApiError {
         }
     }
 
+    /// For a client that asks for a WebSocket and would rather have it than the stream.
+    pub fn no_websocket() -> Self {
+        Self::new(
+            StatusCode::UPGRADE_REQUIRED,
+            Kind::InvalidRequestError,
+            "There is no WebSocket here. Send the request with POST.",
+        )
+        .code("websocket_not_supported")
+    }
+
     pub fn body_too_large(limit: usize) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -23,9 +23,11 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use http::{HeaderMap, header::UPGRADE};
 use tower::ServiceExt;
 
 use crate::api::{
+    compact,
     error::ApiError,
     guard::{
         admission::{self, Admission},
@@ -51,6 +53,7 @@ pub struct Parts {
 
 pub fn router(parts: Parts) -> Router {
     let protected = Router::new()
+        .merge(compact::router(parts.text.clone()))
         .merge(text::router(parts.text))
         .merge(models::router(parts.models))
         .merge(status::router(parts.status))
@@ -86,6 +89,12 @@ async fn missing() -> ApiError {
     ApiError::not_found()
 }
 
-async fn wrong_method() -> ApiError {
+/// The Codex client asks for a WebSocket where it can, and tries again and again unless it is told
+/// that there is none.
+async fn wrong_method(headers: HeaderMap) -> ApiError {
+    let asks = headers.get(UPGRADE).and_then(|value| value.to_str().ok());
+    if asks.is_some_and(|asks| asks.eq_ignore_ascii_case("websocket")) {
+        return ApiError::no_websocket();
+    }
     ApiError::method_not_allowed(None)
 }

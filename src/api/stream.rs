@@ -360,15 +360,19 @@ pub async fn collect(
                 let ignored = std::mem::take(&mut opened.ignored);
                 drop(opened);
                 log_usage(exchange, &end);
-                let body = collector.finish(&end);
-                let json = HeaderValue::from_static("application/json");
-                let mut headers: HeaderMap = [(CONTENT_TYPE, json)].into_iter().collect();
-                disclose(&ignored, &mut headers);
-                return Ok((headers, body).into_response());
+                return Ok(whole(collector.finish(&end), &ignored));
             }
         }
     }
     Err(ApiError::of_failure(&cut_short(), clock.now()))
+}
+
+/// An answer in one body, and what of its request was left out.
+pub fn whole(body: Vec<u8>, ignored: &[String]) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    let mut headers: HeaderMap = [(CONTENT_TYPE, json)].into_iter().collect();
+    disclose(ignored, &mut headers);
+    (headers, body).into_response()
 }
 
 /// What an error event of the upstream means to the client. The log gets it as it came.
@@ -379,7 +383,8 @@ fn in_stream(exchange: &Exchange, event: Bytes, clock: &Clock) -> ApiError {
     ApiError::of_failure(&failure, clock.now())
 }
 
-fn log_usage(exchange: &Exchange, end: &End) {
+/// Writes down what an answer has cost, if the upstream says so.
+pub fn log_usage(exchange: &Exchange, end: &End) {
     let Some(usage) = &end.raw_usage else { return };
     for phase in [Phase::UpstreamUsage, Phase::OutboundUsage] {
         let record = exchange

@@ -19,7 +19,7 @@ use crate::{
     wire::{
         reject::{Reject, Status},
         reply::{Reader, chat, completions, responses},
-        request::{self, Options, Translated},
+        request::{self, Options, Translate, Translated},
     },
 };
 
@@ -68,42 +68,66 @@ async fn answer(
     JsonBody { exchange, bytes }: JsonBody,
 ) -> Result<Response, ApiError> {
     let reasoning = reasoning(&exchange.headers, text.reasoning)?;
-    let request = translate(dialect, no_tools, &exchange, reasoning, &bytes)?;
+    // Nobody asks for what nobody sees. Responses clients ask for themselves.
+    let is_shown = matches!(dialect, Dialect::Chat) && reasoning != chat::Reasoning::Hidden;
+    let asking = Asking {
+        no_tools,
+        reasoning_summary: is_shown.then_some("auto"),
+        translate: match dialect {
+            Dialect::Responses => request::responses::translate,
+            Dialect::Chat => request::chat::translate,
+            Dialect::Completions => request::completions::translate,
+        },
+    };
+    let request = asking.translated(&exchange, &bytes).await?;
     drop(bytes);
-    if let Some(id) = &request.conversation {
-        return Err(unknown_conversation(id).into());
-    }
-    if !request.ignored.is_empty() {
-        let record = exchange
-            .record(Phase::CompatibilityAdaptation)
-            .list("ignored_parameters", &request.ignored)
-            .text("reason", "the subscription backend does not take them");
-        exchange.traffic.record(record).await;
-    }
     send(Text { reasoning, ..text }, dialect, exchange, request).await
 }
 
-fn translate(
-    dialect: Dialect,
-    no_tools: bool,
-    exchange: &Exchange,
-    reasoning: chat::Reasoning,
-    body: &[u8],
-) -> Result<Translated, Reject> {
-    // Nobody asks for what nobody sees. Responses clients ask for themselves.
-    let is_shown = matches!(dialect, Dialect::Chat) && reasoning != chat::Reasoning::Hidden;
-    let options = Options {
-        no_tools,
-        files: &|_| None,
-        key: b"",
-        session_hint: session_hint(&exchange.headers),
-        refused: &[],
-        reasoning_summary: is_shown.then_some("auto"),
-    };
-    match dialect {
-        Dialect::Responses => request::responses::translate(body, &options),
-        Dialect::Chat => request::chat::translate(body, &options),
-        Dialect::Completions => request::completions::translate(body, &options),
+/// How a client's body becomes an upstream request.
+#[derive(Clone, Copy)]
+pub struct Asking {
+    pub no_tools: bool,
+    /// What summary of reasoning to ask for when the client says nothing about it.
+    pub reasoning_summary: Option<&'static str>,
+    pub translate: Translate,
+}
+
+impl Asking {
+    /// The upstream request. What was left out for it goes to the log.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub async fn translated(
+        self,
+        exchange: &Exchange,
+        body: &[u8],
+    ) -> Result<Translated, ApiError> {
+        let request = self.read(exchange, body)?;
+        if let Some(id) = &request.conversation {
+            return Err(unknown_conversation(id).into());
+        }
+        if !request.ignored.is_empty() {
+            let record = exchange
+                .record(Phase::CompatibilityAdaptation)
+                .list("ignored_parameters", &request.ignored)
+                .text("reason", "the subscription backend does not take them");
+            exchange.traffic.record(record).await;
+        }
+        Ok(request)
+    }
+
+    fn read(self, exchange: &Exchange, body: &[u8]) -> Result<Translated, Reject> {
+        let options = Options {
+            no_tools: self.no_tools,
+            files: &|_| None,
+            key: b"",
+            session_hint: session_hint(&exchange.headers),
+            refused: &[],
+            reasoning_summary: self.reasoning_summary,
+        };
+        (self.translate)(body, &options)
     }
 }
 
@@ -234,7 +258,7 @@ fn session_hint(headers: &HeaderMap) -> Option<&str> {
     ["session-id", "session_id"].iter().find_map(|name| headers.get(*name)?.to_str().ok())
 }
 
-fn is_codex(headers: &HeaderMap) -> bool {
+pub fn is_codex(headers: &HeaderMap) -> bool {
     headers
         .get("originator")
         .and_then(|value| value.to_str().ok())

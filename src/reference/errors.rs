@@ -99,6 +99,7 @@ fn surface() -> Vec<ApiError> {
     vec![
         ApiError::not_found(),
         ApiError::method_not_allowed(None),
+        ApiError::no_websocket(),
         ApiError::not_json(),
         ApiError::unknown_encoding(),
         ApiError::body_too_large(67_108_864),

@@ -27,6 +27,7 @@ const PUBLIC: &[Route] = &[
 
 const PROTECTED: &[Route] = &[
     twin("POST", "/v1/responses", "an answer, in the dialect of Responses"),
+    twin("POST", "/v1/responses/compact", "a dialogue made shorter"),
     twin("POST", "/v1/chat/completions", "an answer, in the dialect of Chat Completions"),
     twin("POST", "/v1/completions", "an answer, in the older dialect"),
     twin("GET", "/v1/models", "the models that the login may use"),

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// A request on its way to an answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     pub id: RequestId,
     pub request: Translated,
@@ -67,12 +67,28 @@ impl Relay {
         deadline: Option<Instant>,
         asked: Asked,
     ) -> Result<Opened, Refused> {
+        self.persist(&asked, |credential, request| {
+            let (relay, asked) = (self.clone(), asked.clone());
+            async move { relay.attempt(deadline, &asked, &credential, &request).await }
+        })
+        .await
+    }
+
+    /// Attempts `asked` until there is an answer, or a failure that nothing can be done about.
+    pub(super) async fn persist<T, A>(
+        &self,
+        asked: &Asked,
+        attempt: impl Fn(Arc<Credential>, Translated) -> A,
+    ) -> Result<T, Refused>
+    where
+        A: Future<Output = Result<T, Failure>>,
+    {
         let mut credential = self.login.credential().await?;
         let named = self.named(asked.request.clone(), &credential).await;
         let mut request = self.lightened(named, &credential);
         let mut is_fresh = false;
         loop {
-            let failure = match self.attempt(deadline, &asked, &credential, &request).await {
+            let failure = match attempt(Arc::clone(&credential), request.clone()).await {
                 Ok(opened) => return Ok(opened),
                 Err(failure) => failure,
             };
@@ -150,7 +166,8 @@ impl Relay {
         let Asked { id, turn, .. } = asked;
         let body = request.body().clone();
         self.log_request(id, request, &body).await;
-        let sent = inference::Request { body, session: &request.session, turn: turn.clone() };
+        let (session, compacts) = (&*request.session, request.compacts());
+        let sent = inference::Request { body, session, turn: turn.clone(), compacts };
         let answer = match inference::send(&self.upstream, credential, sent).await {
             Ok(answer) => answer,
             Err(failure) => {

@@ -28,6 +28,8 @@ pub enum Lesson {
     Parameter(String),
     /// A limit of the answer that is lower than this.
     LeastOutput(u64),
+    /// A compaction in a stream; there is a route for it.
+    CompactionRoute,
 }
 
 impl Lesson {
@@ -43,6 +45,7 @@ impl Lesson {
         match self {
             Self::Parameter(name) => request.without(name),
             Self::LeastOutput(least) => request.with_least_output(*least),
+            Self::CompactionRoute => None,
         }
     }
 }

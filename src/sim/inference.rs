@@ -43,7 +43,7 @@ impl Simulator {
     }
 
     /// Refuses what an account has used up or never had.
-    fn check_allowance(&self, account: &Account, world: &World) -> Result<(), Answer> {
+    pub(super) fn check_allowance(&self, account: &Account, world: &World) -> Result<(), Answer> {
         let about = Circumstances { account, model: "", now: self.unix() };
         let answer = match account.trouble {
             Trouble::None | Trouble::Deactivated => return Ok(()),

@@ -3,17 +3,18 @@
 //! Nothing is stored upstream, so an id that only refers to something is an error.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::HeaderMap;
 use serde_json::Value;
 
 use crate::sim::{
     account::Account,
     answer::{Answer, Wrong},
     mint::is_sealed_for,
-    request::item_kind,
+    request::{header, item_kind},
     tools::{check_name, too_long},
     tree::{elements, given, text},
     validate::{invalid_value, missing, wrong},
-    world::{Taken, World},
+    world::{Need, Taken, World},
 };
 
 const ID_MOST: usize = 64;
@@ -33,10 +34,19 @@ const ASSISTANT_PARTS: &[&str] = &["output_text", "refusal"];
 const ROLES: &[&str] = &["assistant", "developer", "user"];
 
 /// Says what is wrong with the first item that is not in order.
-pub(super) fn check(body: &Value, account: &Account, world: &World) -> Result<(), Answer> {
+pub(super) fn check(
+    body: &Value,
+    headers: &HeaderMap,
+    account: &Account,
+    world: &World,
+) -> Result<(), Answer> {
     let items = elements(body, "input");
     for (index, item) in items.iter().enumerate() {
         let path = format!("input[{index}]");
+        if item_kind(item) == "compaction_trigger" && !may_compact(headers, world) {
+            let message = "Invalid value: 'compaction_trigger'.";
+            return Err(wrong(message, Some(&format!("{path}.type")), Some("invalid_value")));
+        }
         check_item(item, &path, world)?;
         check_id(item, &path)?;
         check_sealed(item, account)?;
@@ -49,6 +59,13 @@ pub(super) fn check(body: &Value, account: &Account, world: &World) -> Result<()
         return Err(wrong(message, Some("input"), Some("invalid_value")));
     }
     Ok(())
+}
+
+fn may_compact(headers: &HeaderMap, world: &World) -> bool {
+    let features = header(headers, &["x-codex-beta-features"]).unwrap_or_default();
+    let is_named = features.split(',').any(|name| name.trim() == "remote_compaction_v2");
+    world.compaction_trigger == Taken::Accepted
+        && (is_named || world.compaction_header == Need::Optional)
 }
 
 fn check_item(item: &Value, path: &str, world: &World) -> Result<(), Answer> {

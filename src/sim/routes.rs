@@ -36,6 +36,7 @@ pub(super) struct Seen {
 pub(super) fn router(simulator: &Simulator) -> Router {
     Router::new()
         .route(RESPONSES, post(responses).get(upgrade))
+        .route("/backend-api/codex/responses/compact", post(compact))
         .route("/backend-api/codex/models", get(model_list))
         .route("/backend-api/wham/usage", get(usage))
         .route("/oauth/authorize", get(authorize))
@@ -88,6 +89,14 @@ async fn responses(
     headers: HeaderMap,
 ) -> Result<Response, Answer> {
     simulator.infer(&headers, &seen).await
+}
+
+async fn compact(
+    State(simulator): State<Simulator>,
+    Extension(seen): Extension<Seen>,
+    headers: HeaderMap,
+) -> Result<Answer, Answer> {
+    simulator.compact(&headers, &seen)
 }
 
 /// No WebSocket here: clients then stay with HTTP.

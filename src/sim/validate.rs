@@ -14,7 +14,7 @@ use crate::sim::{
     models::{self, Model},
     request::{Asked, header, item_kind, message_text},
     strict, tools,
-    tree::{elements, fields, given, quoted_list, text},
+    tree::{elements, fields, given, put, quoted_list, text},
     world::{Instructions, OutputCap, Taken, World},
 };
 
@@ -53,6 +53,38 @@ const LEAST_OUTPUT: u64 = 16;
 
 pub(super) const LITE_HEADER: &str = "x-openai-internal-codex-responses-lite";
 
+/// The fields that a request to compact without a stream may have.
+const COMPACTION_FIELDS: &[&str] = &[
+    "model",
+    "instructions",
+    "input",
+    "tools",
+    "parallel_tool_calls",
+    "reasoning",
+    "service_tier",
+    "prompt_cache_key",
+    "text",
+];
+
+/// Reads a request to compact without a stream, or says what is wrong with it.
+pub(super) fn read_compaction(
+    body: &[u8],
+    headers: &HeaderMap,
+    account: &Arc<Account>,
+    world: &World,
+) -> Result<Asked, Answer> {
+    check_content_type(headers)?;
+    let mut body = parse(body)?;
+    if let Some((name, _)) =
+        fields(&body).find(|(name, _)| !COMPACTION_FIELDS.contains(&name.as_str()))
+    {
+        return Err(Answer::detail(400, format!("Unsupported parameter: {name}")));
+    }
+    put(&mut body, "store", false);
+    put(&mut body, "stream", true);
+    checked(body, headers, account, world)
+}
+
 /// Reads a request, or says what is wrong with it.
 pub(super) fn read(
     body: &[u8],
@@ -61,13 +93,26 @@ pub(super) fn read(
     world: &World,
 ) -> Result<Asked, Answer> {
     check_content_type(headers)?;
-    let body = match serde_json::from_slice::<Value>(body) {
-        Ok(body) if body.is_object() => body,
-        Ok(_) | Err(_) => {
-            return Err(wrong("We could not parse the JSON body of your request.", None, None));
-        }
-    };
+    let body = parse(body)?;
     check_fields(&body, world)?;
+    checked(body, headers, account, world)
+}
+
+fn parse(body: &[u8]) -> Result<Value, Answer> {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(body) if body.is_object() => Ok(body),
+        Ok(_) | Err(_) => {
+            Err(wrong("We could not parse the JSON body of your request.", None, None))
+        }
+    }
+}
+
+fn checked(
+    body: Value,
+    headers: &HeaderMap,
+    account: &Arc<Account>,
+    world: &World,
+) -> Result<Asked, Answer> {
     let slug = body.get("model").and_then(Value::as_str).ok_or_else(|| missing("model"))?;
     let model = models::admit(slug, account, headers, world)?;
     check_constants(&body)?;
@@ -76,7 +121,7 @@ pub(super) fn read(
     check_reasoning(&body, &model, headers)?;
     check_text(&body)?;
     let tools = tools::read(&body, &model, account, world)?;
-    input::check(&body, account, world)?;
+    input::check(&body, headers, account, world)?;
     Ok(Asked {
         model,
         tools,

@@ -313,6 +313,12 @@ world! {
     web_search_choice: Taken = Taken::Refused,
     /// The hosted tool `image_generation`.
     image_tool: Taken = Taken::Accepted,
+    /// The item `compaction_trigger`, which asks for a compaction in a stream.
+    compaction_trigger: Taken = Taken::Accepted,
+    /// The header `x-codex-beta-features: remote_compaction_v2` of a request with that item.
+    compaction_header: Need = Need::Required,
+    /// The route `responses/compact`, which answers without a stream.
+    compact_route: Taken = Taken::Refused,
     /// The `output` of `response.completed`.
     completed_output: CompletedOutput = CompletedOutput::Empty,
     /// The details in `usage`.

@@ -185,6 +185,13 @@ impl Failure {
         Some(named.trim().trim_matches(['\'', '`', '"', '.']))
     }
 
+    /// Whether the upstream does not know input items of the type `kind`.
+    pub fn refuses_item(&self, kind: &str) -> bool {
+        let Self::Request(refusal) = self else { return false };
+        let is_input = refusal.param.as_deref().is_none_or(|param| param.starts_with("input"));
+        is_input && refusal.message.contains(kind)
+    }
+
     /// The least `max_output_tokens` that the upstream takes, when that is what it refuses.
     ///
     /// `integer_below_min_value`: "… Expected a value >= 16, but got 1 instead."

@@ -11,22 +11,34 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body::Frame;
 #[cfg(test)]
 use http_body_util::BodyExt;
 use http_body_util::Full;
 
-use super::{Upstream, failure::Failure};
-use crate::{credential::Credential, transport::Body};
+use super::{
+    Unsent, Upstream,
+    failure::{Deadline, Failure},
+};
+use crate::{
+    credential::Credential,
+    id::is_uuid,
+    transport::{self, Body},
+};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("session-id");
 const THREAD_ID: HeaderName = HeaderName::from_static("thread-id");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 const MODELS_ETAG: HeaderName = HeaderName::from_static("x-models-etag");
+
+/// A long dialogue takes its time, and nothing is heard of it meanwhile.
+const COMPACTION: Duration = Duration::from_mins(5);
+const COMPACTION_LIMIT: usize = 64 << 20;
 
 /// The headers of an answer that a Codex client reads.
 const TOLD: [&str; 4] =
@@ -41,10 +53,17 @@ pub struct Request<'a> {
     pub session: &'a str,
     /// What the Codex client says about its turn, passed on by name from [`TURN`].
     pub turn: HeaderMap,
+    /// Whether the stream is to be a compaction.
+    pub compacts: bool,
 }
 
+/// What a request that asks for a compaction has to name among the features it uses.
+const FEATURES: HeaderName = HeaderName::from_static("x-codex-beta-features");
+const COMPACTS: &str = "remote_compaction_v2";
+
 /// The headers of a request that a Codex client's relay may pass on: they say which parts of the
-/// protocol the request uses, and where in a dialogue it stands. None of them names the client.
+/// protocol the request uses, and where in a dialogue it stands. The metadata of a turn holds an id
+/// of the client's installation, which the upstream knows from the client itself.
 pub const TURN: [&str; 8] = [
     "x-codex-beta-features",
     "x-codex-parent-thread-id",
@@ -86,26 +105,65 @@ pub async fn send(
     credential: &Credential,
     request: Request<'_>,
 ) -> Result<Answer, Failure> {
-    let mut unsent = upstream.request(Method::POST, &upstream.0.responses, credential)?;
-    *unsent.body_mut() = Full::new(request.body);
-    let headers = unsent.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
-    let session = header_value(request.session);
-    headers.insert(THREAD_ID, session.clone());
-    headers.insert(CLIENT_REQUEST_ID, session.clone());
-    headers.insert(SESSION_ID, session);
-    for name in TURN {
-        if let Some(value) = request.turn.get(name) {
-            headers.insert(name, value.clone());
-        }
-    }
+    let unsent = unsent(upstream, &upstream.0.responses, credential, request)?;
     let answer = upstream.send(unsent).await?;
     if !is_stream(answer.headers()) {
         return Err(upstream.failure(answer).await);
     }
     let (head, body) = answer.into_parts();
     Ok(Answer { headers: head.headers, body: Incoming(Some(body)) })
+}
+
+/// Asks the route for compactions, which answers without a stream: its headers and its whole body.
+///
+/// # Errors
+///
+/// When there is no answer in time, or it is no success.
+pub async fn compact(
+    upstream: &Upstream,
+    credential: &Credential,
+    request: Request<'_>,
+) -> Result<(HeaderMap, Vec<u8>), Failure> {
+    let mut unsent = unsent(upstream, &upstream.0.compactions, credential, request)?;
+    unsent.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let timeout = upstream.0.headers_timeout.max(COMPACTION);
+    let (head, body) = upstream.send_within(timeout, unsent).await?.into_parts();
+    let body = tokio::time::timeout(timeout, transport::read_at_most(body, COMPACTION_LIMIT));
+    let body = body.await.map_err(|_| Failure::Timeout(Deadline::Silence))?;
+    Ok((head.headers, body.map_err(|error| Failure::Cut(error.into()))?))
+}
+
+fn unsent(
+    upstream: &Upstream,
+    uri: &Uri,
+    credential: &Credential,
+    request: Request<'_>,
+) -> Result<Unsent, Failure> {
+    let mut unsent = upstream.request(Method::POST, uri, credential)?;
+    *unsent.body_mut() = Full::new(request.body);
+    let headers = unsent.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+    let session = header_value(request.session);
+    let is_own = |thread: &&HeaderValue| thread.to_str().is_ok_and(is_uuid);
+    let thread = request.turn.get(THREAD_ID).filter(is_own).unwrap_or(&session);
+    headers.insert(THREAD_ID, thread.clone());
+    headers.insert(CLIENT_REQUEST_ID, thread.clone());
+    headers.insert(SESSION_ID, session);
+    for name in TURN {
+        if let Some(value) = request.turn.get(name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    if request.compacts {
+        let named = headers.get(FEATURES).and_then(|value| value.to_str().ok()).unwrap_or("");
+        if !named.split(',').any(|feature| feature.trim() == COMPACTS) {
+            let all =
+                if named.is_empty() { COMPACTS.into() } else { format!("{named},{COMPACTS}") };
+            headers.insert(FEATURES, header_value(&all));
+        }
+    }
+    Ok(unsent)
 }
 
 /// A missing type is no reason to refuse an answer that may be fine.

@@ -12,6 +12,7 @@
 //! whatever form it arrived.
 
 pub mod chat;
+pub mod compaction;
 pub mod completions;
 pub mod items;
 mod joined;

@@ -1,6 +1,6 @@
 //! A client's request as the one kind of request that the upstream takes.
 //!
-//! Each dialect is a function from bytes to bytes. What the backend cannot do is refused by name
+//! Each dialect is a function from bytes to bytes, and so is a compaction. What the backend cannot do is refused by name
 //! ([`Reject`]); what it decides itself is left out and told ([`Translated::ignored`]); the rest
 //! is written field by field, raw where nothing has to change.
 //!
@@ -11,6 +11,7 @@
 //! Not here: answers (`wire::reply`), stored conversations and files (`store`).
 
 pub mod chat;
+pub mod compaction;
 pub mod completions;
 pub mod responses;
 
@@ -42,7 +43,7 @@ use super::{
     reject::Reject,
     tools::ToolNames,
 };
-use crate::id::uuid;
+use crate::id::{is_uuid, uuid};
 
 /// What stands for instructions when a client gives none: the upstream requires some.
 const NO_INSTRUCTIONS: &[u8] = b"\".\"";
@@ -74,6 +75,9 @@ impl std::fmt::Debug for Options<'_> {
     }
 }
 
+/// A dialect's way from a body to an upstream request.
+pub type Translate = fn(&[u8], &Options<'_>) -> Result<Translated, Reject>;
+
 /// A request ready to be sent, and what is needed to answer it.
 #[derive(Clone, Debug)]
 pub struct Translated {
@@ -90,6 +94,7 @@ pub struct Translated {
     pub conversation: Option<String>,
     pub reply: ReplyOptions,
     own_names: Vec<(&'static str, String)>,
+    compacts: bool,
 }
 
 /// What the translation of the answer has to know of the request.
@@ -236,6 +241,8 @@ struct Draft<'a> {
     stored: bool,
     /// Whether an input item has the word that JSON mode requires.
     mentions_json: bool,
+    /// Whether an input item asks for a compaction.
+    compacts: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -247,6 +254,7 @@ impl<'a> Draft<'a> {
             calls: Calls::default(),
             stored: false,
             mentions_json: false,
+            compacts: false,
         }
     }
 
@@ -284,6 +292,7 @@ impl<'a> Draft<'a> {
             session,
             conversation: settings.conversation,
             own_names,
+            compacts: self.compacts,
             reply: ReplyOptions {
                 include_usage: settings.include_usage,
                 legacy_function: false,
@@ -303,6 +312,11 @@ fn session(options: &Options<'_>, settings: &Settings<'_>, first: &[Option<Value
         .or(options.session_hint)
         .or(settings.conversation.as_deref())
         .filter(|name| !name.is_empty());
+    // A client that has a UUID of its own, as the Codex client does, is known by it upstream: other
+    // parts of its requests say the same one.
+    if let Some(own) = named.filter(|name| is_uuid(name)) {
+        return own.to_owned();
+    }
     let mut digest = Sha256::new();
     let mut add = |bytes: &[u8]| {
         digest.update(bytes.len().to_le_bytes());

@@ -185,6 +185,15 @@ async fn a_body_must_say_that_it_is_json() {
 }
 
 #[tokio::test]
+async fn who_asks_for_a_web_socket_is_told_that_there_is_none() {
+    let relay = Relay::start().await;
+    let ask = |name: &str| Ask::get("/v1/responses").bearer(TOKEN).header("upgrade", name);
+    let refusal = relay.ask(&ask("websocket")).await.refusal();
+    assert_eq!(refusal.line(), "426 invalid_request_error websocket_not_supported");
+    assert_eq!(relay.ask(&ask("h2c")).await.refusal().status, 405);
+}
+
+#[tokio::test]
 async fn wrong_methods_are_told_the_right_ones() {
     let relay = Relay::start().await;
     for (path, methods, allow) in [

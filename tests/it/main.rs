@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod command_line;
+mod compaction;
 mod connect;
 mod documents;
 mod failures;

@@ -251,7 +251,7 @@ async fn a_compaction_is_one_item() {
     let trigger = object! {"type": "compaction_trigger"};
     let user = body["input"][0].clone();
     put(&mut body, "input", list![user, trigger]);
-    let client = Client::new();
+    let client = Client::of("first", &[("compaction_header", "optional")]);
     let items = client.ask(&body).await.items();
     assert_eq!(items.iter().map(|item| text(item, "type")).collect::<Vec<_>>(), ["compaction"]);
     let mut body = turn("go on");

@@ -89,6 +89,26 @@ fn input(items: &str) -> String {
 }
 
 #[test]
+fn a_trigger_stands_at_the_end_of_a_request_that_names_the_feature() {
+    let last = changed(&input(r#"{"type":"compaction_trigger"}"#)).to_string();
+    let early = r#"{"type":"compaction_trigger"},{"role":"user","content":"x"}"#;
+    let early = changed(&input(early)).to_string();
+    let named = ("x-codex-beta-features", "a, remote_compaction_v2");
+    let unknown = error("Invalid value: 'compaction_trigger'.", "input[1].type", "invalid_value");
+    let misplaced = "'compaction_trigger' must be the last item of 'input', exactly once.";
+    let misplaced = error(misplaced, "input", "invalid_value");
+    for (body, headers, world, expected) in [
+        (&last, &[named][..], &[][..], "ok"),
+        (&last, &[], &[], &unknown),
+        (&last, &[], &[("compaction_header", "optional")], "ok"),
+        (&last, &[named], &[("compaction_trigger", "refused")], &unknown),
+        (&early, &[named], &[], &misplaced),
+    ] {
+        assert_eq!(answer(body.as_bytes(), headers, world), expected);
+    }
+}
+
+#[test]
 fn a_request_in_order_passes() {
     for change in [
         "{}",
@@ -477,15 +497,9 @@ fn items_and_parts_have_known_types() {
             "input[1]",
         ),
         (r#"{"type":"strange"}"#, "Invalid value: 'strange'.".to_owned(), "input[1]"),
-        (
-            r#"{"type":"compaction_trigger"},{"role":"user","content":"x"}"#,
-            "'compaction_trigger' must be the last item of 'input', exactly once.".to_owned(),
-            "input",
-        ),
     ] {
         check(&input(item), &error(&message, param, "invalid_value"));
     }
-    check(&input(r#"{"type":"compaction_trigger"}"#), "ok");
     check(
         &input(r#"{"type":"function_call","name":"run","call_id":"c"}"#),
         &error(

@@ -34,7 +34,8 @@ fn credential() -> Credential {
 }
 
 fn request(session: &str) -> Request<'_> {
-    Request { body: Bytes::from_static(b"{}"), session, turn: HeaderMap::new() }
+    let body = Bytes::from_static(b"{}");
+    Request { body, session, turn: HeaderMap::new(), compacts: false }
 }
 
 fn route<H, T>(handler: H) -> Router

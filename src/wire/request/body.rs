@@ -68,6 +68,15 @@ impl Body {
         &self.bytes
     }
 
+    /// The fields of this body that are among `names`, as a body.
+    pub fn only(&self, names: &[&str]) -> Bytes {
+        let mut writer = Writer::with_capacity(self.bytes.len());
+        for field in self.fields.iter().filter(|field| names.contains(&field.name)) {
+            writer.raw(field.name, self.value(field.name).unwrap_or(b"null"));
+        }
+        writer.close().bytes
+    }
+
     /// The value of the field `name`.
     pub fn value(&self, name: &str) -> Option<&[u8]> {
         self.bytes.get(self.range(self.position(name)?)?)

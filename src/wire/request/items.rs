@@ -17,8 +17,12 @@ use crate::wire::{
     request::{
         Draft,
         calls::{Calls, Tool, write_id},
+        compaction::TRIGGER,
     },
 };
+
+/// What the Codex client says about an item to the upstream, in whatever item.
+const PASSTHROUGH: &str = "internal_chat_message_metadata_passthrough";
 
 /// Writes `input`, a string, an item or an array of items, as an array.
 ///
@@ -31,22 +35,50 @@ pub fn write_input<'a>(
     draft: &mut Draft<'a>,
 ) -> Result<(), Reject> {
     let mut items = Array::open(out);
+    write_items(&mut items, input, draft)?;
+    items.close();
+    Ok(())
+}
+
+/// The same with the item behind it that asks for a compaction.
+///
+/// # Errors
+///
+/// When an item is not one, or cannot go upstream.
+pub fn write_compacted<'a>(
+    out: &mut Vec<u8>,
+    input: Value<'a>,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
+    let mut items = Array::open(out);
+    write_items(&mut items, input, draft)?;
+    if !std::mem::replace(&mut draft.compacts, true) {
+        items.item().extend_from_slice(TRIGGER);
+    }
+    items.close();
+    Ok(())
+}
+
+fn write_items<'a>(
+    items: &mut Array<'_>,
+    input: Value<'a>,
+    draft: &mut Draft<'a>,
+) -> Result<(), Reject> {
     match input.kind() {
         Kind::String => {
             draft.mentions_json |= content::mentions_json(input);
             write_user_text(items.item(), input);
         }
-        Kind::Object => write_item(&mut items, input, draft)?,
+        Kind::Object => write_item(items, input, draft)?,
         Kind::Array => {
             for item in input.items() {
-                write_item(&mut items, item, draft)?;
+                write_item(items, item, draft)?;
             }
         }
         Kind::Null | Kind::Bool | Kind::Number => {
             return Err(Reject::wrong_type(input, "a string, an object, or an array"));
         }
     }
-    items.close();
     Ok(())
 }
 
@@ -124,6 +156,11 @@ fn write_item<'a>(
             items.item().extend_from_slice(item.raw());
             Ok(())
         }
+        "compaction_trigger" => {
+            draft.compacts = true;
+            write_without_id(items.item(), item);
+            Ok(())
+        }
         "local_shell_call" => {
             let id = item.required("call_id")?.name()?;
             draft.calls.optional(id, Tool::Function, item);
@@ -142,7 +179,6 @@ fn write_message<'a>(
     message: Value<'a>,
     draft: &mut Draft<'a>,
 ) -> Result<(), Reject> {
-    const PASSTHROUGH: &str = "internal_chat_message_metadata_passthrough";
     let known = ["type", "role", "content", "id", "status", "phase", PASSTHROUGH];
     draft.notes.unknown(message, &known);
     let role = message.required("role")?.one_of(&["user", "assistant", "system", "developer"])?;
@@ -161,9 +197,7 @@ fn write_message<'a>(
     if let Some(phase) = message.given("phase") {
         item.raw("phase", phase.expect(Expect::String)?.raw());
     }
-    if let Some(metadata) = message.given(PASSTHROUGH) {
-        item.raw(PASSTHROUGH, metadata.raw());
-    }
+    pass_metadata(&mut item, message);
     item.close();
     Ok(())
 }
@@ -179,8 +213,8 @@ fn write_call<'a>(
         Tool::Function => ("function_call", "arguments"),
         Tool::Custom => ("custom_tool_call", "input"),
     };
-    let known = ["type", "id", "call_id", "name", input, EXTRAS[0], EXTRAS[1], EXTRAS[2]];
-    draft.notes.unknown(call, &known);
+    let known = ["type", "id", "call_id", "name", input, PASSTHROUGH];
+    draft.notes.unknown(call, &[&known[..], &EXTRAS].concat());
     let id = call.required("call_id")?.name()?;
     let name = call.required("name")?.name()?;
     let mut item = Object::open(out);
@@ -197,6 +231,7 @@ fn write_call<'a>(
             item.raw(extra, value.expect(Expect::String)?.raw());
         }
     }
+    pass_metadata(&mut item, call);
     item.close();
     draft.calls.call(id, tool, call);
     Ok(())
@@ -209,8 +244,8 @@ fn write_output<'a>(
     draft: &mut Draft<'a>,
 ) -> Result<(), Reject> {
     const EXTRAS: [&str; 3] = ["status", "name", "namespace"];
-    let known = ["type", "id", "call_id", "output", EXTRAS[0], EXTRAS[1], EXTRAS[2]];
-    draft.notes.unknown(answer, &known);
+    let known = ["type", "id", "call_id", "output", PASSTHROUGH];
+    draft.notes.unknown(answer, &[&known[..], &EXTRAS].concat());
     let id = answer.required("call_id")?.name()?;
     let output = answer.required("output")?.expect(Expect::StringOrArray)?;
     draft.answer(&id, answer)?;
@@ -229,8 +264,15 @@ fn write_output<'a>(
             item.raw(extra, value.expect(Expect::String)?.raw());
         }
     }
+    pass_metadata(&mut item, answer);
     item.close();
     Ok(())
+}
+
+fn pass_metadata(item: &mut Object<'_>, from: Value<'_>) {
+    if let Some(metadata) = from.given(PASSTHROUGH) {
+        item.raw(PASSTHROUGH, metadata.raw());
+    }
 }
 
 /// Reasoning of an earlier turn: what is encrypted in it goes back as it came. An id without that
@@ -240,7 +282,7 @@ fn write_reasoning<'a>(
     reasoning: Value<'a>,
     draft: &mut Draft<'a>,
 ) -> Result<(), Reject> {
-    let known = ["type", "id", "summary", "content", "encrypted_content", "status"];
+    let known = ["type", "id", "summary", "content", "encrypted_content", "status", PASSTHROUGH];
     draft.notes.unknown(reasoning, &known);
     let encrypted = reasoning.given("encrypted_content");
     encrypted.map(|text| text.expect(Expect::String)).transpose()?;
@@ -262,6 +304,7 @@ fn write_reasoning<'a>(
     if let Some(encrypted) = encrypted {
         item.raw("encrypted_content", encrypted.raw());
     }
+    pass_metadata(&mut item, reasoning);
     item.close();
     Ok(())
 }

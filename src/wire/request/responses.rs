@@ -44,6 +44,7 @@ const ON_CHAT: &Table = &[("response_format", Rule::Used)];
 pub enum Route {
     Responses,
     Chat,
+    Compaction,
 }
 
 /// The upstream request for a Responses request.
@@ -70,6 +71,7 @@ pub fn from_request(
     let (name, on_chat): (_, [&Table; 2]) = match route {
         Route::Responses => ("responses", [&[], &[]]),
         Route::Chat => ("chat.completions", [ON_CHAT, CHAT_ONLY]),
+        Route::Compaction => ("responses.compact", [&[], &[]]),
     };
     params::check(
         request,
@@ -89,7 +91,14 @@ pub fn from_request(
     let mut body = Writer::with_capacity(request.raw().len() + AROUND);
     body.raw("model", settings.model.raw());
     let instructions = write_instructions(&mut body, request)?;
-    items::write_input(body.field("input"), input, &mut draft)?;
+    if route == Route::Compaction {
+        // The answer is one object, whatever the request says about streams.
+        draft.notes.drop(request.given("stream").filter(|_| settings.stream));
+        settings.stream = false;
+        items::write_compacted(body.field("input"), input, &mut draft)?;
+    } else {
+        items::write_input(body.field("input"), input, &mut draft)?;
+    }
     draft.check_json(
         &format,
         "Response input messages must contain the word 'json' in some form to use 'text.format' of type 'json_object'.",

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use expect_test::ExpectFile;
 
-use super::{Options, Translated, chat, completions, responses};
+use super::{Options, Translate, Translated, chat, completions, responses};
 use crate::wire::{
     content::file::LocalFile,
     json::{Doc, Kind},
@@ -16,8 +16,6 @@ use crate::wire::{
 /// The smallest picture there is: one transparent pixel.
 pub const PNG: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=";
-
-type Translate = fn(&[u8], &Options<'_>) -> Result<Translated, Reject>;
 
 pub const DIALECTS: [(&str, Translate); 3] = [
     ("chat", chat::translate),

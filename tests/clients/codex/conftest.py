@@ -167,7 +167,7 @@ def discovering(homes) -> Iterator[tuple[Codex, harness.Simulator]]:
 
 @pytest.fixture
 def signed_in(homes) -> Iterator[tuple[Codex, harness.Simulator, list[str | None]]]:
-    """The same with a login of the CLI's own, at a relay that wants no token; and how it encodes."""
+    """The same with a login of the CLI's own, at a relay that wants no token; and its encodings."""
     with harness.relay(homes[0], "--no-auth") as relay, _watched(relay.url) as (url, encodings):
         top = f'chatgpt_base_url = "{relay.sim.url}/backend-api/"\n'
         top += 'cli_auth_credentials_store = "file"'

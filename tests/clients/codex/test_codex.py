@@ -231,3 +231,10 @@ def test_the_relay_tells_it_of_a_limit(relayed):
     events = codex.exec("--ephemeral", "Say hello. [sim limit: 3600]", ok=False)
     assert events[-1]["type"] == "turn.failed"
     assert "limit" in events[-1]["error"]["message"]
+
+
+def test_it_is_told_at_once_that_there_is_no_websocket(relayed):
+    codex, _ = relayed
+    websockets = ("-c", "model_providers.under-test.supports_websockets=true")
+    events = codex.exec("--ephemeral", *websockets, "Say hello.")
+    assert not [event for event in events if event.get("item", event)["type"] == "error"]

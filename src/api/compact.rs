@@ -1,0 +1,43 @@
+//! `POST /v1/responses/compact` and its `/no-tools` twin: a dialogue made shorter.
+
+use axum::{Router, extract::State, response::Response, routing::post};
+use http::HeaderMap;
+
+use crate::{
+    api::{
+        error::ApiError,
+        extract::JsonBody,
+        stream,
+        text::{self, Text},
+    },
+    relay::Asked,
+    wire::request::compaction,
+};
+
+pub fn router(text: Text) -> Router {
+    let mut router = Router::new();
+    for (prefix, no_tools) in [("/v1", false), ("/no-tools/v1", true)] {
+        let handler =
+            post(move |State(text): State<Text>, body: JsonBody| compact(text, no_tools, body));
+        router = router.route(&format!("{prefix}/responses/compact"), handler);
+    }
+    router.with_state(text)
+}
+
+async fn compact(
+    text: Text,
+    no_tools: bool,
+    JsonBody { exchange, bytes }: JsonBody,
+) -> Result<Response, ApiError> {
+    let asking =
+        text::Asking { no_tools, reasoning_summary: None, translate: compaction::translate };
+    let request = asking.translated(&exchange, &bytes).await?;
+    drop(bytes);
+    let turn =
+        if text::is_codex(&exchange.headers) { exchange.headers.clone() } else { HeaderMap::new() };
+    let asked = Asked { id: exchange.id.clone(), request, turn };
+    let compacted = Box::pin(text.relay.compact(asked)).await;
+    let compacted = compacted.map_err(|refused| ApiError::of_refusal(refused, text.clock.now()))?;
+    stream::log_usage(&exchange, &compacted.end);
+    Ok(stream::whole(compacted.body, &compacted.ignored))
+}

@@ -1,0 +1,144 @@
+//! Making a dialogue shorter, in whichever of its two ways the upstream has.
+//!
+//! Today an item at the end of an ordinary request asks for it; before, a route of its own did,
+//! and reports differ on who still has which. So the first is tried and the second is what is left
+//! where the first is refused; that it is refused is remembered like any other refusal.
+
+use super::{Refused, Relay, attempt::Asked, chain, cut_short, learned::Lesson, opened::Opened};
+use crate::{
+    credential::Credential,
+    traffic::{Phase, Record},
+    upstream::{
+        failure::{ErrorFields, Failure, Fault, classify_event},
+        inference,
+    },
+    wire::{
+        reply::{
+            End, Progress,
+            compaction::{self, Made},
+            responses::Collect,
+        },
+        request::Translated,
+        tools::ToolNames,
+    },
+};
+
+/// A dialogue made shorter.
+#[derive(Debug)]
+pub struct Compacted {
+    /// What of the client's request was left out in the end, in the client's terms.
+    pub ignored: Vec<String>,
+    /// The `response.compaction` object.
+    pub body: Vec<u8>,
+    pub end: End,
+}
+
+impl Relay {
+    /// Compacts what `asked` holds.
+    ///
+    /// # Errors
+    ///
+    /// When there is no usable login, or the upstream does not compact it either way.
+    pub async fn compact(&self, asked: Asked) -> Result<Compacted, Refused> {
+        if self.knows_compaction_route(&asked).await? {
+            return self.compact_by_route(&asked).await;
+        }
+        match self.open(asked.clone()).await {
+            Ok(opened) => self.compacted(&asked, opened).await.map_err(Refused::Attempt),
+            Err(Refused::Attempt(failure)) if failure.refuses_item("compaction_trigger") => {
+                let compacted = self.compact_by_route(&asked).await;
+                if compacted.is_ok() {
+                    self.remember_compaction_route(&asked).await?;
+                }
+                // Without the route the refusal of the first way says more.
+                compacted.map_err(|refused| match refused {
+                    Refused::Attempt(Failure::Request(_) | Failure::Service(_)) => {
+                        Refused::Attempt(failure)
+                    }
+                    Refused::Login(_) | Refused::Attempt(_) | Refused::Model { .. } => refused,
+                })
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    async fn knows_compaction_route(&self, asked: &Asked) -> Result<bool, Refused> {
+        let credential = self.login.credential().await?;
+        let now = self.clock.instant();
+        let known = self.learned.of(&credential.account_id, &asked.request.model, now);
+        Ok(known.contains(&Lesson::CompactionRoute))
+    }
+
+    async fn remember_compaction_route(&self, asked: &Asked) -> Result<(), Refused> {
+        let credential = self.login.credential().await?;
+        let now = self.clock.instant();
+        let (account, model) = (&credential.account_id, &asked.request.model);
+        self.learned.remember(account, model, Lesson::CompactionRoute, now);
+        Ok(())
+    }
+
+    /// Reads a stream that is to hold one compaction.
+    async fn compacted(&self, asked: &Asked, mut opened: Opened) -> Result<Compacted, Failure> {
+        let mut collect = Collect::new(ToolNames::default());
+        while let Some(run) = opened.next_run().await {
+            match collect.read_run(&run?).map_err(|unreadable| fault(unreadable.to_string()))? {
+                Progress::More => {}
+                Progress::Failed(event) => {
+                    let failure = classify_event(ErrorFields::of_event(&event), self.clock.now());
+                    let record = Record::new(&asked.id, Phase::UpstreamStreamError);
+                    self.traffic.record(record.json("error", event)).await;
+                    return Err(failure);
+                }
+                Progress::Ended(end) => {
+                    let said = asked.request.said();
+                    let body = compaction::of_response(&collect.finish(), &said, self.made(asked));
+                    let body = body.ok_or_else(|| fault("it did not compact".to_owned()))?;
+                    return Ok(Compacted { ignored: opened.ignored, body, end: *end });
+                }
+            }
+        }
+        Err(cut_short())
+    }
+
+    async fn compact_by_route(&self, asked: &Asked) -> Result<Compacted, Refused> {
+        self.persist(asked, |credential, request| {
+            let (relay, asked) = (self.clone(), asked.clone());
+            async move {
+                let outcome = relay.ask_route(&asked, &credential, &request).await;
+                if let Err(failure) = &outcome {
+                    relay.log_failure(&asked.id, failure).await;
+                }
+                outcome
+            }
+        })
+        .await
+    }
+
+    async fn ask_route(
+        &self,
+        asked: &Asked,
+        credential: &Credential,
+        request: &Translated,
+    ) -> Result<Compacted, Failure> {
+        let body = request.for_compaction_route();
+        self.log_request(&asked.id, request, &body).await;
+        let (session, turn) = (&*request.session, asked.turn.clone());
+        let sent = inference::Request { body, session, turn, compacts: false };
+        let (headers, answer) = inference::compact(&self.upstream, credential, sent).await?;
+        self.log_answer(&asked.id, &headers).await;
+        let body = compaction::of_answer(&answer, self.made(asked));
+        let body = body.ok_or_else(|| fault("its compaction cannot be read".to_owned()))?;
+        Ok(Compacted { ignored: request.ignored.clone(), body, end: End::default() })
+    }
+
+    fn made<'a>(&self, asked: &'a Asked) -> Made<'a> {
+        let id = asked.id.as_str();
+        Made { id: id.strip_prefix("req_").unwrap_or(id), created: self.clock.unix() }
+    }
+}
+
+fn fault(message: String) -> Failure {
+    let fault = Fault { message: Some(message), ..Fault::default() };
+    tracing::debug!(message = &*chain(&Failure::Service(Box::new(fault.clone()))), "no compaction");
+    Failure::Service(Box::new(fault))
+}
