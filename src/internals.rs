@@ -11,13 +11,15 @@
 )]
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::{
     auth::stored::Record,
     wire::{
-        json::{Doc, Value},
+        json::{self, Doc},
         reply::{
             Progress, Reader, chat, completions,
+            heard::Answer,
             responses::{Collect, Forward},
         },
         request::{self, Options, Translated},
@@ -101,8 +103,9 @@ pub fn requests(data: &[u8]) {
 fn is_sendable(translated: &Translated) {
     let body = Doc::parse(translated.body());
     let Ok(body) = body else { panic!("the translated body is no JSON") };
-    let is =
-        |name: &str, value: bool| body.root().get(name).and_then(Value::as_bool) == Some(value);
+    let is = |name: &str, value: bool| {
+        body.root().get(name).and_then(json::Value::as_bool) == Some(value)
+    };
     assert!(is("store", false) && is("stream", true), "store and stream must be said");
     assert_eq!(translated.session.len(), 36, "a session is a UUID");
     if let Some(lighter) = translated.without("reasoning.summary") {
@@ -116,11 +119,18 @@ fn is_sendable(translated: &Translated) {
 /// A streamed answer and a collected one say the same, however the events arrive.
 pub fn replies(data: &[u8]) {
     let Some((size, stream)) = data.split_first() else { return };
-    let mut chunks = chat::Chunks::new(chat::Settings::default());
-    let mut completion = chat::Completion::new(chat::Settings::default());
+    let reasoning = match size % 4 {
+        0 => chat::Reasoning::Think,
+        1 => chat::Reasoning::Hidden,
+        _ => chat::Reasoning::Content,
+    };
+    let settings = chat::Settings { include_usage: true, reasoning, ..chat::Settings::default() };
+    let mut chunks = chat::Chunks::new(settings.clone());
+    let mut completion = chat::Completion::new(settings);
     let mut text = completions::Completion::new(completions::Settings::default());
     let mut readers = (Reader::default(), Reader::default(), Reader::default());
-    let (mut forward, mut collect) = (Forward::new(false, <_>::default()), Collect::default());
+    let (mut forward, mut collect) =
+        (Forward::new(<_>::default(), <_>::default()), Collect::default());
     let mut splitter = Splitter::new(usize::MAX);
     for chunk in stream.chunks(usize::from(*size).max(1)) {
         let run = splitter.push(Bytes::copy_from_slice(chunk)).unwrap_or_default();
@@ -146,17 +156,14 @@ pub fn replies(data: &[u8]) {
 }
 
 fn agree(chunks: &[u8], completion: &[u8]) {
-    let mut streamed = String::new();
-    for frame in sse::frames(chunks).filter(|frame| frame.data.starts_with(b"{")) {
-        let chunk = is_json(&frame.data);
-        streamed.push_str(chunk["choices"][0]["delta"]["content"].as_str().unwrap_or(""));
-    }
-    let completion = is_json(completion);
-    let collected = completion["choices"][0]["message"]["content"].as_str().unwrap_or("");
-    assert_eq!(streamed, collected, "a streamed text and a collected one differ");
+    assert_eq!(
+        Answer::of_chunks(chunks),
+        Answer::of_completion(completion),
+        "a streamed answer and a collected one differ"
+    );
 }
 
-fn is_json(text: &[u8]) -> serde_json::Value {
+fn is_json(text: &[u8]) -> Value {
     match serde_json::from_slice(text) {
         Ok(value) => value,
         Err(error) => panic!("{error}: {}", String::from_utf8_lossy(text)),

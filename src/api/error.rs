@@ -247,8 +247,8 @@ impl ApiError {
         &self.message
     }
 
-    pub fn code_or_kind(&self) -> &str {
-        self.code.as_deref().unwrap_or(&self.kind)
+    pub fn code_name(&self) -> Option<&str> {
+        self.code.as_deref()
     }
 
     pub fn param_name(&self) -> Option<&str> {
@@ -413,8 +413,10 @@ impl ApiError {
                 format!("The usage limit of the ChatGPT login is reached. It resets at {at}.")
             }
         };
+        // SDKs take no notice of a wait of hours and would ask again at once.
         Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, message)
             .code("usage_limit_reached")
+            .final_answer()
     }
 
     /// A refusal that is the request's fault, in the upstream's own words.

@@ -91,13 +91,13 @@ impl Teller {
         match self {
             Self::Responses(forward) => {
                 let number = forward.next_number();
-                let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
-                let param = error.param_name().map_or_else(|| "null".to_owned(), text);
+                let text = |text: Option<&str>| serde_json::to_string(&text).unwrap_or_default();
+                let code = text(error.code_name());
+                let message = text(Some(error.message()));
+                let param = text(error.param_name());
                 format!(
-                    "event: error\ndata: {{\"type\":\"error\",\"code\":{},\"message\":{},\
+                    "event: error\ndata: {{\"type\":\"error\",\"code\":{code},\"message\":{message},\
                      \"param\":{param},\"sequence_number\":{number},\"error\":{object}}}\n\n",
-                    text(error.code_or_kind()),
-                    text(error.message()),
                 )
             }
             Self::Chat(_) | Self::Completions(_) => format!("data: {{\"error\":{object}}}\n\n"),

@@ -17,8 +17,12 @@ use crate::{
     relay::{Asked, Relay},
     traffic::Phase,
     wire::{
+        json::shorten,
         reject::{Reject, Status},
-        reply::{Reader, chat, completions, responses},
+        reply::{
+            Reader, chat, completions,
+            responses::{self, Wanted},
+        },
         request::{self, Options, Translate, Translated},
     },
 };
@@ -140,10 +144,10 @@ fn reasoning(headers: &HeaderMap, usual: chat::Reasoning) -> Result<chat::Reason
 }
 
 /// There is no way yet to make one, so none is known.
-fn unknown_conversation(id: &str) -> Reject {
+pub fn unknown_conversation(id: &str) -> Reject {
     Reject {
         status: Status::NotFound,
-        message: format!("Unknown conversation id `{id}`."),
+        message: format!("Unknown conversation id `{}`.", shorten(id)),
         param: Some("conversation".into()),
         code: Some("conversation_not_found"),
     }
@@ -202,10 +206,10 @@ impl Told {
 
     fn teller(self, dialect: Dialect) -> Teller {
         match dialect {
-            Dialect::Responses => Teller::Responses(Box::new(responses::Forward::new(
-                self.knows_private,
-                self.reply.names,
-            ))),
+            Dialect::Responses => {
+                let wanted = Wanted { private: self.knows_private, bare: self.reply.stream.bare };
+                Teller::Responses(Box::new(responses::Forward::new(wanted, self.reply.names)))
+            }
             Dialect::Chat => {
                 Teller::Chat(Box::new((Reader::default(), chat::Chunks::new(self.chat()))))
             }
@@ -236,9 +240,10 @@ impl Told {
             id: format!("chatcmpl-{}", self.id),
             model: self.model,
             created: self.created,
-            include_usage: self.reply.include_usage,
+            include_usage: self.reply.stream.include_usage,
             legacy_function: self.reply.legacy_function,
             reasoning: self.reasoning,
+            has_tier: self.reply.has_tier,
             names: self.reply.names,
         }
     }
@@ -248,7 +253,7 @@ impl Told {
             id: format!("cmpl-{}", self.id),
             model: self.model,
             created: self.created,
-            include_usage: self.reply.include_usage,
+            include_usage: self.reply.stream.include_usage,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     api::{
         error::ApiError,
         guard::{host::Misdirected, origin},
+        text::unknown_conversation,
     },
     auth::{Access, Lack, LoginError, Outage},
     limit,
@@ -107,6 +108,7 @@ fn surface() -> Vec<ApiError> {
         ApiError::body_too_slow(),
         ApiError::unsupported_route(),
         ApiError::unknown_model("gpt-x"),
+        unknown_conversation("conv_1").into(),
         ApiError::broken(&broken),
     ]
 }

@@ -87,9 +87,14 @@ impl Relay {
         let named = self.named(asked.request.clone(), &credential).await;
         let mut request = self.lightened(named, &credential);
         let mut is_fresh = false;
+        let mut lessons = Vec::new();
         loop {
             let failure = match attempt(Arc::clone(&credential), request.clone()).await {
-                Ok(opened) => return Ok(opened),
+                Ok(answer) => {
+                    // Only what helped was right.
+                    self.remember(lessons, &credential, &asked.request);
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
             match &failure {
@@ -98,13 +103,15 @@ impl Relay {
                     credential = self.login.after_unauthorized(&credential).await?;
                 }
                 Failure::Request(refusal) => {
-                    let Some(lighter) = self.lighter(refusal, &failure, &request, &credential)
-                    else {
-                        let param = refusal.param.as_deref().map(|param| request.own_name(param));
+                    let lesson = Lesson::of(&failure).filter(|_| self.settings.learn);
+                    let Some(lighter) = lighter(refusal, lesson.as_ref(), &request) else {
+                        let param = refusal.param.as_deref().or(failure.unsupported_parameter());
+                        let param = param.map(|param| request.own_name(param));
                         let refusal = Refusal { param, ..Refusal::clone(refusal) };
                         return Err(Refused::Attempt(Failure::Request(Box::new(refusal))));
                     };
                     self.log_adaptation(&asked.id, &request, &lighter).await;
+                    lessons.extend(lesson);
                     request = lighter;
                 }
                 Failure::ModelNotFound(refusal) => {
@@ -134,26 +141,11 @@ impl Relay {
         known.iter().fold(request, |request, lesson| lesson.heeded(&request).unwrap_or(request))
     }
 
-    /// The request without what the upstream refused about it, if it can do without.
-    ///
-    /// Each such request has fewer parameters than the one before or a higher limit, so this comes
-    /// to an end.
-    fn lighter(
-        &self,
-        refusal: &Refusal,
-        failure: &Failure,
-        request: &Translated,
-        credential: &Credential,
-    ) -> Option<Translated> {
-        if let Some(lesson) = Lesson::of(failure).filter(|_| self.settings.learn) {
-            let lighter = lesson.heeded(request)?;
-            let now = self.clock.instant();
+    fn remember(&self, lessons: Vec<Lesson>, credential: &Credential, request: &Translated) {
+        let now = self.clock.instant();
+        for lesson in lessons {
             self.learned.remember(&credential.account_id, &request.model, lesson, now);
-            return Some(lighter);
         }
-        // Reasoning of earlier turns that another account encrypted, or that was cut on its way.
-        let is_foreign = refusal.code.as_deref() == Some("invalid_encrypted_content");
-        if is_foreign { request.without_reasoning() } else { None }
     }
 
     async fn attempt(
@@ -213,4 +205,17 @@ async fn first_output(source: &mut Source, clock: &Clock) -> Result<VecDeque<Byt
         }
         read.push_back(run);
     }
+}
+
+/// The request without what the upstream refused about it, if it can do without.
+///
+/// Each such request has fewer parameters than the one before or a higher limit, so this comes to
+/// an end.
+fn lighter(refusal: &Refusal, lesson: Option<&Lesson>, request: &Translated) -> Option<Translated> {
+    if let Some(lesson) = lesson {
+        return lesson.heeded(request);
+    }
+    // Reasoning of earlier turns that another account encrypted, or that was cut on its way.
+    let is_foreign = refusal.code.as_deref() == Some("invalid_encrypted_content");
+    if is_foreign { request.without_reasoning() } else { None }
 }

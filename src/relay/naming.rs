@@ -22,7 +22,7 @@ use crate::{
 /// A model and an effort, as a name says them.
 struct Meant {
     model: String,
-    effort: Option<&'static str>,
+    effort: Option<String>,
 }
 
 impl Relay {
@@ -30,7 +30,7 @@ impl Relay {
     pub(super) async fn named(&self, request: Translated, credential: &Credential) -> Translated {
         let Meant { model, effort } = self.meaning(&request.model, credential).await;
         match effort {
-            Some(effort) => request.with_model(&model, effort),
+            Some(effort) => request.with_model(&model, &effort),
             None if model == request.model => request,
             None => {
                 let mut request = request;
@@ -49,7 +49,7 @@ impl Relay {
             && let Some(model) = alias_of(aliases, name.model)
         {
             let Meant { model, .. } = self.split(model, credential).await;
-            return Meant { model, effort: Some(name.effort) };
+            return Meant { model, effort: Some(name.effort.to_owned()) };
         }
         self.split(asked, credential).await
     }
@@ -68,9 +68,9 @@ impl Relay {
             return Meant { model, effort: None };
         }
         match name.map(|name| (name, spelt(name.model))) {
-            Some((name, Some(model))) => Meant { model, effort: Some(name.effort) },
+            Some((name, Some(model))) => Meant { model, effort: Some(name.effort.to_owned()) },
             Some((name, None)) if name.is_explicit => {
-                Meant { model: name.model.to_owned(), effort: Some(name.effort) }
+                Meant { model: name.model.to_owned(), effort: Some(name.effort.to_owned()) }
             }
             Some((_, None)) | None => Meant { model: asked.to_owned(), effort: None },
         }

@@ -301,7 +301,15 @@ impl Catalogue {
             Ok(models) => {
                 let stale_at = now + self.0.settings.fresh_for;
                 let mut state = self.0.state.lock();
-                state.known = Some(Known { models: Arc::new(models), account_id, stale_at });
+                // An account does not lose all of its models; a backend in trouble lists none.
+                let had_some = state.known.as_mut().filter(|known| {
+                    known.account_id == account_id && !known.models.entries.is_empty()
+                });
+                if let (Some(known), true) = (had_some, models.entries.is_empty()) {
+                    known.stale_at = now + PAUSE;
+                } else {
+                    state.known = Some(Known { models: Arc::new(models), account_id, stale_at });
+                }
                 state.failed = None;
             }
             Err(failure) => self.fail(&account_id, failure),

@@ -200,7 +200,11 @@ fn write_image_part<'a>(
         Some(other) => return Err(Reject::wrong_type(other, "an object or a string")),
         None => (part, None),
     };
-    let detail = image.given("detail").or_else(|| part.given("detail"));
+    let outer = part.given("detail");
+    let detail = image.given("detail").or(outer);
+    if image.place() != part.place() && image.given("detail").is_some() {
+        notes.drop(outer);
+    }
     if let Some(detail) = detail {
         detail.one_of(&["auto", "low", "high", "original"])?;
     }
@@ -278,6 +282,9 @@ fn write_file_part<'a>(
     if let Some(url) = file.given("file_url") {
         let mut written = Object::open(out);
         written.text("type", "input_file");
+        if let Some(name) = name {
+            written.raw("filename", name.raw());
+        }
         written.raw("file_url", url.expect(Expect::String)?.raw());
         written.close();
         return Ok(());

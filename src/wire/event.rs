@@ -230,8 +230,28 @@ impl<'a> Part<'a> {
 /// `output_text.annotation.added`.
 #[derive(Debug, Deserialize)]
 pub struct AnnotationEvent<'a> {
+    #[serde(borrow, default)]
+    output_index: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    item_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content_index: Option<&'a RawValue>,
     #[serde(borrow)]
     pub annotation: &'a RawValue,
+}
+
+impl<'a> AnnotationEvent<'a> {
+    pub fn output_index(&self) -> Option<u64> {
+        self.output_index.and_then(number)
+    }
+
+    pub fn item_id(&self) -> Option<&'a str> {
+        self.item_id.and_then(literal)
+    }
+
+    pub fn part(&self) -> Option<u64> {
+        self.content_index.and_then(number)
+    }
 }
 
 /// Every event that carries the response object.
@@ -256,6 +276,8 @@ pub struct ResponseHead<'a> {
     pub output: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub usage: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub service_tier: Option<String>,
     #[serde(borrow, default)]
     incomplete_details: Option<&'a RawValue>,
 }

@@ -52,7 +52,7 @@ pub fn alias_of<'a>(aliases: &'a [Alias], name: &str) -> Option<&'a str> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suffixed<'a> {
     pub model: &'a str,
-    pub effort: &'static str,
+    pub effort: &'a str,
     /// Whether it was written so that it can mean nothing else: `gpt-5.6-luna(high)`.
     pub is_explicit: bool,
 }
@@ -65,8 +65,11 @@ impl<'a> Suffixed<'a> {
         let explicit = name.strip_suffix(')').map(|open| open.rsplit_once('('));
         let is_explicit = explicit.is_some();
         let (model, effort) = explicit.unwrap_or_else(|| name.rsplit_once('-'))?;
-        let effort = EFFORTS.iter().find(|known| known.eq_ignore_ascii_case(effort))?;
-        (!model.is_empty()).then_some(Self { model, effort, is_explicit })
+        let known = EFFORTS.iter().copied().find(|known| known.eq_ignore_ascii_case(effort));
+        // What can mean nothing else is an effort, and the upstream says which ones there are.
+        let effort = known.or(Some(effort).filter(|_| is_explicit))?;
+        let is_name = !model.is_empty() && !effort.is_empty();
+        is_name.then_some(Self { model, effort, is_explicit })
     }
 }
 
@@ -92,7 +95,8 @@ mod tests {
             |name| Suffixed::read(name).map(|found| (found.model, found.effort, found.is_explicit));
         assert_eq!(check("gpt-5.6-luna-high"), Some(("gpt-5.6-luna", "high", false)));
         assert_eq!(check("gpt-5.6-luna(XHigh)"), Some(("gpt-5.6-luna", "xhigh", true)));
-        for plain in ["gpt-5.6-luna", "gpt-5.6-luna(fast)", "(high)", "-high", "high", "", "a)"] {
+        assert_eq!(check("gpt-5.6-luna(fast)"), Some(("gpt-5.6-luna", "fast", true)));
+        for plain in ["gpt-5.6-luna", "gpt-5.6-luna()", "(high)", "-high", "high", "", "a)"] {
             assert_eq!(check(plain), None, "{plain}");
         }
     }

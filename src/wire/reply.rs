@@ -14,6 +14,8 @@
 pub mod chat;
 pub mod compaction;
 pub mod completions;
+#[cfg(any(test, feature = "internals"))]
+pub mod heard;
 pub mod items;
 mod joined;
 pub mod responses;
@@ -33,6 +35,7 @@ use crate::wire::{
 
 /// What separates the messages and reasoning parts of one answer where a dialect has one text.
 const BREAK: &str = "\"\\n\\n\"";
+const BREAK_CHARS: usize = 2;
 
 /// One dialect's view of an answer. Literals are JSON strings with their quotes.
 pub trait Sink {
@@ -41,7 +44,9 @@ pub trait Sink {
     fn text(&mut self, literal: &str);
     fn refusal(&mut self, literal: &str);
     fn reasoning(&mut self, literal: &str);
-    fn annotation(&mut self, annotation: &RawValue);
+    /// `before` counts the characters of text that the sink was given before the part of a message
+    /// that the annotation belongs to: its places count from there.
+    fn annotation(&mut self, annotation: &RawValue, before: usize);
     fn call(&mut self, call: &Call<'_>);
     fn arguments(&mut self, index: usize, kind: CallKind, literal: &str);
 }
@@ -74,6 +79,8 @@ pub struct End {
     pub raw_usage: Option<Bytes>,
     pub response_id: Option<String>,
     pub model: Option<String>,
+    /// By which tier the upstream says that it served.
+    pub service_tier: Option<String>,
 }
 
 /// Why an answer stops before its end. A reason that is not known counts as the length.
@@ -95,7 +102,7 @@ impl End {
     fn of(kind: EventKind, head: &ResponseHead<'_>) -> Self {
         let usage = head.usage.map(RawValue::get).filter(|raw| *raw != "null");
         Self {
-            incomplete: (kind == EventKind::Incomplete).then(|| {
+            incomplete: is_incomplete(kind, head).then(|| {
                 match head.incomplete_reason().as_deref() {
                     Some("content_filter") => Cutoff::ContentFilter,
                     Some(_) | None => Cutoff::Length,
@@ -105,8 +112,14 @@ impl End {
             raw_usage: usage.map(|raw| Bytes::copy_from_slice(raw.as_bytes())),
             response_id: head.id.as_deref().map(str::to_owned),
             model: head.model.as_deref().map(str::to_owned),
+            service_tier: head.service_tier.clone(),
         }
     }
+}
+
+/// The event says so, or what it carries.
+fn is_incomplete(kind: EventKind, head: &ResponseHead<'_>) -> bool {
+    kind == EventKind::Incomplete || head.status.as_deref() == Some("incomplete")
 }
 
 /// Where a reader stands after some events.
@@ -132,8 +145,10 @@ pub struct Reader {
     n_calls: usize,
     /// Where the last piece of text belonged, to tell one message from the next.
     text_item: Option<usize>,
+    /// How many characters of text were handed on.
+    text_chars: usize,
     /// Where the last piece of reasoning belonged: its item and part.
-    reasoning_part: Option<(usize, u64)>,
+    reasoning_part: Option<(usize, Thought, u64)>,
 }
 
 /// What was handed on of one output item. Lengths are those of the decoded text, in bytes.
@@ -143,12 +158,44 @@ struct Tracked {
     call: Option<(usize, CallKind)>,
     done: bool,
     text: usize,
+    /// The part that the last piece of text belonged to.
     part: u64,
-    part_text: usize,
+    parts: Vec<TextPart>,
     refusal: usize,
     arguments: usize,
     annotations: usize,
-    reasoning: bool,
+    thoughts: Vec<(Thought, u64, usize)>,
+}
+
+/// What was handed on of one part of a message.
+#[derive(Debug)]
+struct TextPart {
+    part: u64,
+    bytes: usize,
+    /// Characters of text before it.
+    before: usize,
+}
+
+/// The two forms that reasoning has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thought {
+    Summary,
+    Raw,
+}
+
+impl Tracked {
+    fn sent_of_part(&self, part: u64) -> usize {
+        self.parts.iter().find(|known| known.part == part).map_or(0, |known| known.bytes)
+    }
+
+    fn sent_of_thought(&mut self, kind: Thought, part: u64) -> &mut usize {
+        let found = self.thoughts.iter().position(|(k, p, _)| *k == kind && *p == part);
+        let at = found.unwrap_or_else(|| {
+            self.thoughts.push((kind, part, 0));
+            self.thoughts.len() - 1
+        });
+        &mut self.thoughts[at].2
+    }
 }
 
 impl Reader {
@@ -197,19 +244,17 @@ impl Reader {
             EventKind::ArgumentsDone | EventKind::InputDone => {
                 self.arguments_done(&parse(frame)?, sink);
             }
-            EventKind::SummaryDelta | EventKind::ReasoningDelta => {
-                self.reasoning_delta(&parse(frame)?, sink)?;
+            EventKind::SummaryDelta => {
+                self.reasoning_delta(Thought::Summary, &parse(frame)?, sink)?;
             }
-            EventKind::SummaryDone | EventKind::ReasoningDone => {
-                self.reasoning_done(&parse(frame)?, sink);
+            EventKind::ReasoningDelta => {
+                self.reasoning_delta(Thought::Raw, &parse(frame)?, sink)?;
             }
-            EventKind::AnnotationAdded => {
-                let event: AnnotationEvent<'_> = parse(frame)?;
-                if let Some(at) = self.text_item {
-                    self.items[at].annotations += 1;
-                }
-                sink.annotation(event.annotation);
+            EventKind::SummaryDone => {
+                self.reasoning_done(Thought::Summary, &parse(frame)?, sink);
             }
+            EventKind::ReasoningDone => self.reasoning_done(Thought::Raw, &parse(frame)?, sink),
+            EventKind::AnnotationAdded => self.annotation_added(&parse(frame)?, sink),
             EventKind::ItemAdded => {
                 let event: ItemEvent<'_> = parse(frame)?;
                 self.item_added(event.output_index(), event.item, sink)?;
@@ -226,9 +271,8 @@ impl Reader {
             EventKind::Failed | EventKind::Error => {
                 return Some(Progress::Failed(Bytes::copy_from_slice(&frame.data)));
             }
-            // The item's `done` event has the refusal whole; the others carry no output.
-            EventKind::RefusalDone
-            | EventKind::SummaryPartAdded
+            EventKind::RefusalDone => self.refusal_done(&parse(frame)?, sink),
+            EventKind::SummaryPartAdded
             | EventKind::Handshake
             | EventKind::Private
             | EventKind::Other => {}
@@ -239,41 +283,62 @@ impl Reader {
     fn text_delta(&mut self, delta: &Delta<'_>, sink: &mut impl Sink) -> Option<()> {
         let literal = delta.delta()?;
         let at = self.of_delta(delta);
-        self.enter_part(at, delta.part());
-        self.send_text(at, literal, sink);
+        let part = delta.part().unwrap_or(self.items[at].part);
+        self.send_text(at, part, literal, sink);
         Some(())
     }
 
     fn text_done(&mut self, done: &Delta<'_>, sink: &mut impl Sink) {
         let at = self.of_delta(done);
-        self.enter_part(at, done.part());
-        let sent = self.items[at].part_text;
+        let part = done.part().unwrap_or(self.items[at].part);
+        let sent = self.items[at].sent_of_part(part);
         if let Some(missing) = done.whole().and_then(|whole| remainder(whole, sent)) {
-            self.send_text(at, &missing, sink);
+            self.send_text(at, part, &missing, sink);
         }
     }
 
-    fn enter_part(&mut self, at: usize, part: Option<u64>) {
-        let item = &mut self.items[at];
-        let part = part.unwrap_or(item.part);
-        if part != item.part {
-            item.part = part;
-            item.part_text = 0;
-        }
-    }
-
-    fn send_text(&mut self, at: usize, literal: &str, sink: &mut impl Sink) {
+    fn send_text(&mut self, at: usize, part: u64, literal: &str, sink: &mut impl Sink) {
         if literal == "\"\"" {
             return;
         }
         if self.text_item.is_some_and(|last| last != at) {
+            self.text_chars += BREAK_CHARS;
             sink.text(BREAK);
         }
         self.text_item = Some(at);
-        let length = decoded_len(literal);
-        self.items[at].text += length;
-        self.items[at].part_text += length;
+        let text = decode(literal);
+        let item = &mut self.items[at];
+        item.part = part;
+        item.text += text.len();
+        match item.parts.iter_mut().find(|known| known.part == part) {
+            Some(known) => known.bytes += text.len(),
+            None => {
+                item.parts.push(TextPart { part, bytes: text.len(), before: self.text_chars });
+            }
+        }
+        self.text_chars += text.chars().count();
         sink.text(literal);
+    }
+
+    fn annotation_added(&mut self, event: &AnnotationEvent<'_>, sink: &mut impl Sink) {
+        let (output_index, id) = (event.output_index(), event.item_id());
+        let at = match self.find(output_index, id) {
+            Some(at) => at,
+            None if output_index.is_none() && id.is_none() => {
+                self.text_item.unwrap_or_else(|| self.open(None, None))
+            }
+            None => self.open(output_index, id),
+        };
+        self.items[at].annotations += 1;
+        let part = event.part().unwrap_or(self.items[at].part);
+        sink.annotation(event.annotation, self.before(at, part));
+    }
+
+    /// How many characters of text stand before a part of an item.
+    fn before(&self, at: usize, part: u64) -> usize {
+        let known = self.items[at].parts.iter().find(|known| known.part == part);
+        let gap = if self.text_item.is_some_and(|last| last != at) { BREAK_CHARS } else { 0 };
+        known.map_or(self.text_chars + gap, |known| known.before)
     }
 
     fn refusal_delta(&mut self, delta: &Delta<'_>, sink: &mut impl Sink) -> Option<()> {
@@ -282,6 +347,15 @@ impl Reader {
         self.items[at].refusal += decoded_len(literal);
         sink.refusal(literal);
         Some(())
+    }
+
+    fn refusal_done(&mut self, done: &Delta<'_>, sink: &mut impl Sink) {
+        let at = self.of_delta(done);
+        let item = &mut self.items[at];
+        if let Some(missing) = done.whole().and_then(|whole| remainder(whole, item.refusal)) {
+            item.refusal += decoded_len(&missing);
+            sink.refusal(&missing);
+        }
     }
 
     fn arguments_delta(&mut self, delta: &Delta<'_>, sink: &mut impl Sink) -> Option<()> {
@@ -311,27 +385,47 @@ impl Reader {
         }
     }
 
-    fn reasoning_delta(&mut self, delta: &Delta<'_>, sink: &mut impl Sink) -> Option<()> {
+    fn reasoning_delta(
+        &mut self,
+        kind: Thought,
+        delta: &Delta<'_>,
+        sink: &mut impl Sink,
+    ) -> Option<()> {
         let literal = delta.delta()?;
         let at = self.of_delta(delta);
-        self.send_reasoning((at, delta.part().unwrap_or(0)), literal, sink);
+        self.send_reasoning((at, kind, delta.part().unwrap_or(0)), literal, sink);
         Some(())
     }
 
-    fn reasoning_done(&mut self, done: &Delta<'_>, sink: &mut impl Sink) {
+    fn reasoning_done(&mut self, kind: Thought, done: &Delta<'_>, sink: &mut impl Sink) {
         let at = self.of_delta(done);
-        let part = (at, done.part().unwrap_or(0));
-        if let (Some(whole), true) = (done.whole(), self.reasoning_part != Some(part)) {
-            self.send_reasoning(part, whole, sink);
+        if let Some(whole) = done.whole() {
+            self.complete_reasoning((at, kind, done.part().unwrap_or(0)), whole, sink);
         }
     }
 
-    fn send_reasoning(&mut self, part: (usize, u64), literal: &str, sink: &mut impl Sink) {
+    fn complete_reasoning(
+        &mut self,
+        part: (usize, Thought, u64),
+        whole: &str,
+        sink: &mut impl Sink,
+    ) {
+        let sent = *self.items[part.0].sent_of_thought(part.1, part.2);
+        if let Some(missing) = remainder(whole, sent) {
+            self.send_reasoning(part, &missing, sink);
+        }
+    }
+
+    fn send_reasoning(&mut self, part: (usize, Thought, u64), literal: &str, sink: &mut impl Sink) {
+        if literal == "\"\"" {
+            return;
+        }
         if self.reasoning_part.is_some_and(|last| last != part) {
             sink.reasoning(BREAK);
         }
         self.reasoning_part = Some(part);
-        self.items[part.0].reasoning = true;
+        let (at, kind, part) = part;
+        *self.items[at].sent_of_thought(kind, part) += decoded_len(literal);
         sink.reasoning(literal);
     }
 
@@ -377,13 +471,7 @@ impl Reader {
         }
         match &*item.r#type {
             "message" => self.complete_message(at, &item, sink),
-            "reasoning" if !self.items[at].reasoning => {
-                for (part, summary) in (0..).zip(item.summary()) {
-                    if let Some(text) = summary.text() {
-                        self.send_reasoning((at, part), text, sink);
-                    }
-                }
-            }
+            "reasoning" => self.complete_thoughts(at, &item, sink),
             _ => {
                 self.announce(at, &item, sink);
                 if let Some(whole) = item.arguments() {
@@ -394,22 +482,47 @@ impl Reader {
         Some(())
     }
 
+    /// A summary is told rather than what it summarises.
+    fn complete_thoughts(&mut self, at: usize, item: &Item<'_>, sink: &mut impl Sink) {
+        let summary = item.summary();
+        let is_summed_up = self.items[at].thoughts.iter().any(|(k, ..)| *k == Thought::Summary);
+        let (kind, parts) = if summary.is_empty() && !is_summed_up {
+            (Thought::Raw, item.content())
+        } else {
+            (Thought::Summary, summary)
+        };
+        for (part, thought) in (0..).zip(parts) {
+            if let Some(text) = thought.text() {
+                self.complete_reasoning((at, kind, part), text, sink);
+            }
+        }
+    }
+
     fn complete_message(&mut self, at: usize, item: &Item<'_>, sink: &mut impl Sink) {
         let (mut text, mut refusal) = (String::new(), String::new());
         let mut annotations = Vec::new();
-        for part in item.content() {
-            text.extend(part.text().map(decode));
-            refusal.extend(part.refusal().map(decode));
-            annotations.extend(part.annotations.unwrap_or_default());
-        }
-        if let Some(missing) = tail(&text, self.items[at].text) {
-            self.send_text(at, &missing, sink);
+        for (part, content) in (0..).zip(item.content()) {
+            // Deltas may come without the number of their part, so the whole text decides what is
+            // missing of it.
+            if let Some(piece) = content.text().map(decode) {
+                let start = text.len();
+                text.push_str(&piece);
+                let sent = self.items[at].text;
+                if let Some(missing) = text.get(sent.max(start)..).filter(|it| !it.is_empty()) {
+                    let missing = serde_json::to_string(missing).unwrap_or_default();
+                    self.send_text(at, part, &missing, sink);
+                }
+            }
+            refusal.extend(content.refusal().map(decode));
+            let cited = content.annotations.unwrap_or_default();
+            annotations.extend(cited.into_iter().map(|annotation| (part, annotation)));
         }
         if let Some(missing) = tail(&refusal, self.items[at].refusal) {
+            self.items[at].refusal = refusal.len();
             sink.refusal(&missing);
         }
-        for annotation in annotations.into_iter().skip(self.items[at].annotations) {
-            sink.annotation(annotation);
+        for (part, annotation) in annotations.into_iter().skip(self.items[at].annotations) {
+            sink.annotation(annotation, self.before(at, part));
         }
     }
 

@@ -19,6 +19,7 @@ mod body;
 mod calls;
 mod format;
 mod items;
+mod own;
 mod params;
 mod settings;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use self::{
     body::{Body, Writer},
     calls::{Calls, Tool},
     format::Format,
+    own::{List, Origin, OwnNames},
     settings::Settings,
 };
 use super::{
@@ -93,21 +95,29 @@ pub struct Translated {
     /// The local conversation that the request belongs to.
     pub conversation: Option<String>,
     pub reply: ReplyOptions,
-    own_names: Vec<(&'static str, String)>,
+    own: OwnNames,
     compacts: bool,
+}
+
+/// What a client says about its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// It is to end with its usage.
+    pub include_usage: bool,
+    /// Its events are to come without padding.
+    pub bare: bool,
 }
 
 /// What the translation of the answer has to know of the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplyOptions {
-    /// Whether a stream ends with its usage.
-    pub include_usage: bool,
+    pub stream: StreamOptions,
     /// Whether a call is answered in the older form, `function_call`.
     pub legacy_function: bool,
     /// The names of the tools, to be changed back.
     pub names: ToolNames,
-    /// The tier that was asked of the upstream.
-    pub service_tier: Option<String>,
+    /// Whether the client named a tier, so that the answer has to.
+    pub has_tier: bool,
 }
 
 impl Translated {
@@ -116,18 +126,34 @@ impl Translated {
         self.body.bytes()
     }
 
-    /// What the client calls the upstream's parameter `param`.
+    /// What the client calls a place in the upstream request, such as `reasoning.effort`.
     pub fn own_name(&self, param: &str) -> String {
-        own_name(&self.own_names, param)
+        self.own.place(param)
     }
 
-    /// This request without the parameter `param` (`max_output_tokens`, `reasoning.summary`), which
-    /// is then among the ignored. `None` if there is no such parameter or no request without it.
+    /// This request without the parameter `param` (`max_output_tokens`, `reasoning.summary`), of
+    /// which the client is then told. `None` if there is no such parameter, no request without it,
+    /// or no sense in one: a shape or tools are honored or refused.
     pub fn without(&self, param: &str) -> Option<Self> {
+        if self.hangs_on(param) {
+            return None;
+        }
         let body = self.body.without(param)?;
         let mut ignored = self.ignored.clone();
-        ignored.push(self.own_name(param));
+        ignored.extend(self.own.of(param));
         Some(Self { body, ignored, ..self.clone() })
+    }
+
+    /// Whether the answer would be another thing without `param`.
+    fn hangs_on(&self, param: &str) -> bool {
+        match param {
+            "tools" | "tool_choice" | "text.format" => true,
+            "text" => {
+                let text = self.body.value("text").and_then(|text| Doc::parse(text).ok());
+                text.is_some_and(|text| text.root().get("format").is_some())
+            }
+            _ => false,
+        }
     }
 
     /// This request with a limit of the answer that is not below `least`, which is then told.
@@ -151,17 +177,20 @@ impl Translated {
     /// cannot read. `None` if there is none.
     pub fn without_reasoning(&self) -> Option<Self> {
         let doc = Doc::parse(self.body.value("input")?).ok()?;
-        let reasoning =
+        let is_thought =
             |item: &Value<'_>| item.get("type").is_some_and(|kind| kind.is("reasoning"));
-        let before = doc.root().items().count();
-        let kept: Vec<_> =
-            doc.root().items().filter(|item| !reasoning(item)).map(Value::raw).collect();
-        if kept.len() == before {
+        let (mut kept, mut ignored) = (Vec::new(), self.ignored.clone());
+        for (n, item) in doc.root().items().enumerate() {
+            if is_thought(&item) {
+                ignored.push(self.own.of_item(n));
+            } else {
+                kept.push(item.raw());
+            }
+        }
+        if ignored.len() == self.ignored.len() {
             return None;
         }
         let body = self.body.with("input", &array(kept))?;
-        let mut ignored = self.ignored.clone();
-        ignored.push("reasoning".to_owned());
         Some(Self { body, ignored, ..self.clone() })
     }
 
@@ -193,6 +222,7 @@ impl Translated {
         if given.root().get("effort").is_some() {
             return self;
         }
+        self.own.set("reasoning.effort", vec!["model".to_owned()]);
         let mut value = Vec::new();
         let mut object = Object::open(&mut value);
         for entry in given.root().entries() {
@@ -213,11 +243,6 @@ impl Translated {
             self.body = body;
         }
     }
-}
-
-fn own_name(own_names: &[(&'static str, String)], param: &str) -> String {
-    let own = own_names.iter().find(|(upstream, _)| *upstream == param);
-    own.map_or(param, |(_, own)| own).to_owned()
 }
 
 fn array<'i>(items: impl IntoIterator<Item = &'i [u8]>) -> Vec<u8> {
@@ -243,6 +268,9 @@ struct Draft<'a> {
     mentions_json: bool,
     /// Whether an input item asks for a compaction.
     compacts: bool,
+    /// Where the items of the input come from.
+    origins: Vec<Origin>,
+    list: List,
 }
 
 impl<'a> Draft<'a> {
@@ -255,7 +283,17 @@ impl<'a> Draft<'a> {
             stored: false,
             mentions_json: false,
             compacts: false,
+            origins: Vec::new(),
+            list: List::default(),
         }
+    }
+
+    /// Item `at` of the client's list became the items up to `n_items`, the last of which are calls.
+    fn came_from(&mut self, at: usize, n_items: usize, n_calls: usize) {
+        let n_others = n_items.saturating_sub(self.origins.len() + n_calls);
+        self.origins.extend((0..n_others).map(|_| Origin { at, call: None }));
+        let calls = self.origins.len()..n_items;
+        self.origins.extend(calls.zip(0..).map(|(_, call)| Origin { at, call: Some(call) }));
     }
 
     /// The answer to call `id` at `at`: what kind of tool it comes from.
@@ -274,32 +312,36 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn finish(self, body: Writer, settings: Settings<'a>, session: String) -> Translated {
-        let mut body = body.close();
-        let mut ignored = self.notes.finish();
-        let own_names = settings.own_names();
-        for parameter in self.options.refused {
-            if let Some(without) = body.without(parameter) {
-                body = without;
-                ignored.push(own_name(&own_names, parameter));
-            }
-        }
-        Translated {
+    fn finish(
+        self,
+        body: Writer,
+        settings: Settings<'a>,
+        mut own: OwnNames,
+        session: String,
+    ) -> Translated {
+        let body = body.close();
+        let ignored = self.notes.finish();
+        own.items_of(self.list, self.origins);
+        let refused = self.options.refused;
+        let translated = Translated {
             model: settings.model.as_str().unwrap_or_default().into_owned(),
             body,
             stream: settings.stream,
             ignored,
             session,
             conversation: settings.conversation,
-            own_names,
+            own,
             compacts: self.compacts,
             reply: ReplyOptions {
-                include_usage: settings.include_usage,
+                stream: settings.stream_options,
                 legacy_function: false,
                 names: self.names,
-                service_tier: settings.service_tier.map(str::to_owned),
+                has_tier: settings.has_tier,
             },
-        }
+        };
+        let without =
+            |request: Translated, parameter: &String| request.without(parameter).unwrap_or(request);
+        refused.iter().fold(translated, without)
     }
 }
 

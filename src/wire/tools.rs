@@ -24,13 +24,13 @@ use super::{
     schema,
 };
 
-/// What a function without `strict` means.
+/// Which document a request follows where they differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsaid {
-    /// The chat document: not strict.
-    Loose,
-    /// The Responses document: strict, if the schema allows it.
-    Strict,
+pub enum Document {
+    /// A function without `strict` is not strict. The older completions count here, too.
+    Chat,
+    /// A function without `strict` is strict, if the schema allows it.
+    Responses,
 }
 
 /// Hosted tools that the subscription backend does not have.
@@ -84,7 +84,7 @@ pub fn refuse_all(request: Value<'_>) -> Result<(), Reject> {
 pub fn declare<'a>(
     out: &mut Array<'_>,
     tool: Value<'a>,
-    unsaid: Unsaid,
+    document: Document,
     names: &mut ToolNames,
     notes: &mut Notes<'a>,
 ) -> Result<(), Reject> {
@@ -94,12 +94,12 @@ pub fn declare<'a>(
             const KNOWN: &[&str] =
                 &["type", "name", "description", "parameters", "strict", "defer_loading"];
             let function = unnested(tool, "function", KNOWN, notes)?;
-            write_function(out.item(), function, unsaid, names)
+            write_function(out.item(), function, document, names)
         }
         "custom" => {
             const KNOWN: &[&str] = &["type", "name", "description", "format", "defer_loading"];
             let custom = unnested(tool, "custom", KNOWN, notes)?;
-            write_custom(out.item(), custom, names)
+            write_custom(out.item(), custom, names, notes)
         }
         search if is_search(search) => {
             notes.unknown(tool, SEARCH);
@@ -109,9 +109,15 @@ pub fn declare<'a>(
             object.close();
             Ok(())
         }
+        // What comes of other hosted tools has no place in a chat answer.
         other if UNAVAILABLE.contains(&other) => Err(Reject::unsupported(
             format!("{}.type", tool.path()),
             format!("Tool type '{other}' is not supported by the subscription backend."),
+        )),
+        // What comes of it would have no place in a chat answer.
+        other if document == Document::Chat => Err(Reject::unsupported(
+            format!("{}.type", tool.path()),
+            format!("Tool type '{other}' is not supported on this route."),
         )),
         // Kinds that only the upstream and its own client know travel as they are.
         _ => {
@@ -133,7 +139,7 @@ pub fn declare_legacy<'a>(
     notes: &mut Notes<'a>,
 ) -> Result<(), Reject> {
     notes.unknown(function.object()?, &["name", "description", "parameters"]);
-    write_function(out.item(), function, Unsaid::Loose, names)
+    write_function(out.item(), function, Document::Chat, names)
 }
 
 /// Writes the hosted search that `web_search_options` asks for.
@@ -236,6 +242,7 @@ fn choose_one<'a>(
             write_chosen(out, &kind, &names.upstream(&name));
         }
         search if is_search(search) => {
+            notes.unknown(choice, &["type"]);
             let mut object = Object::open(out);
             object.text("type", "web_search");
             object.close();
@@ -255,7 +262,7 @@ fn write_chosen(out: &mut Vec<u8>, kind: &str, name: &str) {
 fn write_function(
     out: &mut Vec<u8>,
     function: Value<'_>,
-    unsaid: Unsaid,
+    document: Document,
     names: &mut ToolNames,
 ) -> Result<(), Reject> {
     let name = function.required("name")?.name()?;
@@ -263,7 +270,7 @@ fn write_function(
     let parameters = function.given("parameters").map(Value::object).transpose()?;
     let strict = match function.given("strict") {
         Some(strict) => Some(strict.boolean()?),
-        None if unsaid == Unsaid::Loose => Some(false),
+        None if document == Document::Chat => Some(false),
         // Left unsaid where the upstream's reading, strict, is what the client may expect.
         None if parameters.is_some_and(schema::is_strict) => None,
         None => Some(false),
@@ -293,7 +300,12 @@ fn write_function(
     Ok(())
 }
 
-fn write_custom(out: &mut Vec<u8>, custom: Value<'_>, names: &mut ToolNames) -> Result<(), Reject> {
+fn write_custom<'a>(
+    out: &mut Vec<u8>,
+    custom: Value<'a>,
+    names: &mut ToolNames,
+    notes: &mut Notes<'a>,
+) -> Result<(), Reject> {
     let name = custom.required("name")?.name()?;
     let mut object = Object::open(out);
     object.text("type", "custom");
@@ -302,7 +314,7 @@ fn write_custom(out: &mut Vec<u8>, custom: Value<'_>, names: &mut ToolNames) -> 
         object.raw("description", description.raw());
     }
     if let Some(format) = custom.given("format") {
-        write_grammar(object.field("format"), format)?;
+        write_grammar(object.field("format"), format, notes)?;
     }
     if let Some(defer) = custom.given("defer_loading") {
         object.flag("defer_loading", defer.boolean()?);
@@ -311,15 +323,18 @@ fn write_custom(out: &mut Vec<u8>, custom: Value<'_>, names: &mut ToolNames) -> 
     Ok(())
 }
 
-fn write_grammar(out: &mut Vec<u8>, format: Value<'_>) -> Result<(), Reject> {
+fn write_grammar<'a>(
+    out: &mut Vec<u8>,
+    format: Value<'a>,
+    notes: &mut Notes<'a>,
+) -> Result<(), Reject> {
     let kind = format.object()?.required("type")?.one_of(&["text", "grammar"])?;
     let mut object = Object::open(out);
     object.text("type", kind);
-    if kind == "grammar" {
-        let grammar = match format.given("grammar") {
-            Some(nested) => nested.object()?,
-            None => format,
-        };
+    if kind == "text" {
+        notes.unknown(format, &["type"]);
+    } else {
+        let grammar = unnested(format, kind, &["type", "syntax", "definition"], notes)?;
         grammar.required("syntax")?.one_of(&["lark", "regex"])?;
         let definition = grammar.required("definition")?.expect(Expect::String)?;
         copy(&mut object, grammar, &["syntax"]);
@@ -365,6 +380,13 @@ fn text<'a>(object: Value<'a>, key: &str) -> Result<Option<Value<'a>>, Reject> {
     object.given(key).map(|value| value.expect(Expect::String)).transpose()
 }
 
+/// The names that hosted search has had.
 fn is_search(kind: &str) -> bool {
-    kind == "web_search" || kind.starts_with("web_search_")
+    matches!(
+        kind,
+        "web_search"
+            | "web_search_2025_08_26"
+            | "web_search_preview"
+            | "web_search_preview_2025_03_11"
+    )
 }

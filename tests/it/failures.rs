@@ -32,7 +32,7 @@ const INSTEAD: &[Case] = &[
     ("cloudflare: 503", "502 server_error upstream_challenge", None),
     ("html", "502 server_error upstream_error", None),
     ("html: 403", "502 server_error upstream_challenge", None),
-    ("refuse: temperature", "400 invalid_request_error -", None),
+    ("refuse: temperature", "400 invalid_request_error - temperature", None),
 ];
 
 /// Failures that come in a stream before it carries any output.

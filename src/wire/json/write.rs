@@ -63,21 +63,27 @@ impl<'w> Object<'w> {
 #[must_use = "an array has to be closed"]
 pub struct Array<'w> {
     out: &'w mut Vec<u8>,
-    empty: bool,
+    n_items: usize,
 }
 
 impl<'w> Array<'w> {
     pub fn open(out: &'w mut Vec<u8>) -> Self {
         out.push(b'[');
-        Self { out, empty: true }
+        Self { out, n_items: 0 }
     }
 
     /// Begins an item; it has to be written to what is returned.
     pub fn item(&mut self) -> &mut Vec<u8> {
-        if !std::mem::take(&mut self.empty) {
+        if self.n_items > 0 {
             self.out.push(b',');
         }
+        self.n_items += 1;
         self.out
+    }
+
+    /// How many items were begun.
+    pub fn len(&self) -> usize {
+        self.n_items
     }
 
     pub fn close(self) {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::wire::{
     event::{ResponseHead, read, whole_seconds},
-    reply::{Call, CallKind, Cutoff, End, Sink, joined::Joined},
+    reply::{Call, CallKind, Cutoff, End, Sink, decode, joined::Joined},
     tools::ToolNames,
 };
 
@@ -59,6 +59,8 @@ pub struct Settings {
     /// The client sent `functions`: calls are answered in that older form.
     pub legacy_function: bool,
     pub reasoning: Reasoning,
+    /// The client named a tier: the answer has to say which it was.
+    pub has_tier: bool,
     /// What the client calls the tools.
     pub names: ToolNames,
 }
@@ -80,6 +82,14 @@ impl Settings {
             None if has_calls && self.legacy_function => "function_call",
             None if has_calls => "tool_calls",
             None => "stop",
+        }
+    }
+
+    /// Appends `,"service_tier":…` where the document wants it and the upstream says it.
+    fn write_tier(&self, end: &End, out: &mut Vec<u8>) {
+        if let (true, Some(tier)) = (self.has_tier, &end.service_tier) {
+            out.extend_from_slice(b",\"service_tier\":");
+            write_string(tier, out);
         }
     }
 
@@ -106,9 +116,24 @@ pub struct Chunks {
     tail: &'static [u8],
     has_role: bool,
     has_calls: bool,
-    /// Whether `<think>` is open.
-    is_thinking: bool,
+    thinking: Thinking,
     out: Vec<u8>,
+}
+
+/// Thoughts inside the content.
+#[derive(Clone, Copy, Debug, Default)]
+struct Thinking {
+    /// Whether `<think>` is open.
+    is_open: bool,
+    /// How many characters of the content are thoughts and what stands around them.
+    chars: usize,
+}
+
+impl Thinking {
+    /// Adds a piece, given as a literal.
+    fn count(&mut self, literal: &str) {
+        self.chars += decode(literal).chars().count();
+    }
 }
 
 impl Chunks {
@@ -124,7 +149,7 @@ impl Chunks {
             tail,
             has_role: false,
             has_calls: false,
-            is_thinking: false,
+            thinking: Thinking::default(),
             out: Vec::new(),
         };
         chunks.prepare();
@@ -146,13 +171,17 @@ impl Chunks {
         self.out.extend_from_slice(&self.head);
         self.out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":");
         write_string(reason, &mut self.out);
-        let usage: &[u8] =
-            if self.settings.include_usage { b"}],\"usage\":null}\n\n" } else { b"}]}\n\n" };
-        self.out.extend_from_slice(usage);
+        self.out.extend_from_slice(b"}]");
+        self.settings.write_tier(end, &mut self.out);
+        let tail: &[u8] =
+            if self.settings.include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" };
+        self.out.extend_from_slice(tail);
         if let (true, Some(usage)) = (self.settings.include_usage, &end.usage) {
             self.out.extend_from_slice(b"data: {");
             self.settings.write_head("chat.completion.chunk", &mut self.out);
-            self.out.extend_from_slice(b",\"choices\":[],\"usage\":");
+            self.out.extend_from_slice(b",\"choices\":[]");
+            self.settings.write_tier(end, &mut self.out);
+            self.out.extend_from_slice(b",\"usage\":");
             usage.write_chat(&mut self.out);
             self.out.extend_from_slice(b"}\n\n");
         }
@@ -168,7 +197,8 @@ impl Chunks {
 
     /// Ends the thoughts that stand in the content, before anything else stands there.
     fn stop_thinking(&mut self) {
-        if std::mem::take(&mut self.is_thinking) {
+        if std::mem::take(&mut self.thinking.is_open) {
+            self.thinking.count(END_OF_THOUGHT);
             self.delta(&[b"\"content\":", END_OF_THOUGHT.as_bytes()]);
         }
     }
@@ -210,18 +240,21 @@ impl Sink for Chunks {
             Reasoning::Content => self.delta(&[b"\"reasoning_content\":", literal.as_bytes()]),
             Reasoning::Plain => self.delta(&[b"\"reasoning\":", literal.as_bytes()]),
             Reasoning::Think => {
-                if !std::mem::replace(&mut self.is_thinking, true) {
+                if !std::mem::replace(&mut self.thinking.is_open, true) {
+                    self.thinking.count(START_OF_THOUGHT);
                     self.delta(&[b"\"content\":", START_OF_THOUGHT.as_bytes()]);
                 }
+                self.thinking.count(literal);
                 self.delta(&[b"\"content\":", literal.as_bytes()]);
             }
             Reasoning::Hidden => {}
         }
     }
 
-    fn annotation(&mut self, annotation: &RawValue) {
+    fn annotation(&mut self, annotation: &RawValue, before: usize) {
+        self.stop_thinking();
         let mut written = Vec::new();
-        if write_annotation(annotation, &mut written) {
+        if write_annotation(annotation, before + self.thinking.chars, &mut written) {
             self.delta(&[b"\"annotations\":[", &written, b"]"]);
         }
     }
@@ -232,6 +265,10 @@ impl Sink for Chunks {
         let mut name = Vec::new();
         write_string(self.settings.names.client(call.name), &mut name);
         if self.settings.legacy_function {
+            // The older form has room for one call, and the upstream was asked for no more.
+            if call.index > 0 {
+                return;
+            }
             self.delta(&[b"\"function_call\":{\"name\":", &name, b",\"arguments\":\"\"}"]);
             return;
         }
@@ -251,7 +288,9 @@ impl Sink for Chunks {
 
     fn arguments(&mut self, index: usize, kind: CallKind, literal: &str) {
         if self.settings.legacy_function {
-            self.delta(&[b"\"function_call\":{\"arguments\":", literal.as_bytes(), b"}"]);
+            if index == 0 {
+                self.delta(&[b"\"function_call\":{\"arguments\":", literal.as_bytes(), b"}"]);
+            }
             return;
         }
         let index = index.to_string();
@@ -276,6 +315,7 @@ pub struct Completion {
     text: Joined,
     refusal: Joined,
     reasoning: Joined,
+    thinking: Thinking,
     annotations: Vec<u8>,
     calls: Vec<CollectedCall>,
 }
@@ -295,6 +335,7 @@ impl Completion {
             text: Joined::default(),
             refusal: Joined::default(),
             reasoning: Joined::default(),
+            thinking: Thinking::default(),
             annotations: Vec::new(),
             calls: Vec::new(),
         }
@@ -335,6 +376,7 @@ impl Completion {
         out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":");
         write_string(self.settings.finish_reason(end, !self.calls.is_empty()), &mut out);
         out.extend_from_slice(b"}]");
+        self.settings.write_tier(end, &mut out);
         if let Some(usage) = &end.usage {
             out.extend_from_slice(b",\"usage\":");
             usage.write_chat(&mut out);
@@ -343,17 +385,22 @@ impl Completion {
         out
     }
 
-    /// The text, with the thoughts before it where they stand there.
+    /// The text, and the end of thoughts that nothing came after.
     fn content(&self) -> Cow<'_, Joined> {
-        if self.settings.reasoning != Reasoning::Think || self.reasoning.is_empty() {
+        if !self.thinking.is_open {
             return Cow::Borrowed(&self.text);
         }
-        let mut content = Joined::default();
-        content.push(START_OF_THOUGHT);
-        content.append(&self.reasoning);
+        let mut content = self.text.clone();
         content.push(END_OF_THOUGHT);
-        content.append(&self.text);
         Cow::Owned(content)
+    }
+
+    /// Ends the thoughts that stand in the content, before anything else stands there.
+    fn stop_thinking(&mut self) {
+        if std::mem::take(&mut self.thinking.is_open) {
+            self.thinking.count(END_OF_THOUGHT);
+            self.text.push(END_OF_THOUGHT);
+        }
     }
 
     fn write_calls(&self, out: &mut Vec<u8>) {
@@ -388,27 +435,40 @@ impl Sink for Completion {
     }
 
     fn text(&mut self, literal: &str) {
+        self.stop_thinking();
         self.text.push(literal);
     }
 
     fn refusal(&mut self, literal: &str) {
+        self.stop_thinking();
         self.refusal.push(literal);
     }
 
     fn reasoning(&mut self, literal: &str) {
-        self.reasoning.push(literal);
+        if self.settings.reasoning != Reasoning::Think {
+            return self.reasoning.push(literal);
+        }
+        if !std::mem::replace(&mut self.thinking.is_open, true) {
+            self.thinking.count(START_OF_THOUGHT);
+            self.text.push(START_OF_THOUGHT);
+        }
+        self.thinking.count(literal);
+        self.text.push(literal);
     }
 
-    fn annotation(&mut self, annotation: &RawValue) {
+    fn annotation(&mut self, annotation: &RawValue, before: usize) {
+        self.stop_thinking();
+        let before = before + self.thinking.chars;
         if !self.annotations.is_empty() {
             self.annotations.push(b',');
         }
-        if !write_annotation(annotation, &mut self.annotations) {
+        if !write_annotation(annotation, before, &mut self.annotations) {
             self.annotations.pop();
         }
     }
 
     fn call(&mut self, call: &Call<'_>) {
+        self.stop_thinking();
         let mut name = Vec::new();
         write_string(self.settings.names.client(call.name), &mut name);
         let id = call.id.as_bytes().to_vec();
@@ -432,8 +492,9 @@ fn dialect(kind: CallKind) -> (&'static [u8], &'static [u8]) {
     }
 }
 
-/// Appends a citation in chat's form. Whether it is one that chat knows.
-fn write_annotation(raw: &RawValue, out: &mut Vec<u8>) -> bool {
+/// Appends a citation in chat's form, with so many characters of content before the text that it is
+/// about. Whether it is one that chat knows.
+fn write_annotation(raw: &RawValue, before: usize, out: &mut Vec<u8>) -> bool {
     #[derive(Deserialize)]
     struct Citation<'a> {
         r#type: &'a str,
@@ -449,10 +510,15 @@ fn write_annotation(raw: &RawValue, out: &mut Vec<u8>) -> bool {
     let Some(citation) = read::<Citation<'_>>(raw).filter(|it| it.r#type == "url_citation") else {
         return false;
     };
+    let shifted = |index: &RawValue| match index.get().parse::<usize>() {
+        Ok(index) => index.saturating_add(before).to_string(),
+        Err(_) => index.get().to_owned(),
+    };
+    let (start, end) = (shifted(citation.start_index), shifted(citation.end_index));
     out.extend_from_slice(
         format!(
-            r#"{{"type":"url_citation","url_citation":{{"start_index":{},"end_index":{},"url":{},"title":{}}}}}"#,
-            citation.start_index, citation.end_index, citation.url, citation.title
+            r#"{{"type":"url_citation","url_citation":{{"start_index":{start},"end_index":{end},"url":{},"title":{}}}}}"#,
+            citation.url, citation.title
         )
         .as_bytes(),
     );

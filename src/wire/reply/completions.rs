@@ -122,7 +122,7 @@ impl Sink for Chunks {
     }
 
     fn reasoning(&mut self, _: &str) {}
-    fn annotation(&mut self, _: &RawValue) {}
+    fn annotation(&mut self, _: &RawValue, _: usize) {}
     fn call(&mut self, _: &Call<'_>) {}
     fn arguments(&mut self, _: usize, _: CallKind, _: &str) {}
 }
@@ -171,7 +171,7 @@ impl Sink for Completion {
     }
 
     fn reasoning(&mut self, _: &str) {}
-    fn annotation(&mut self, _: &RawValue) {}
+    fn annotation(&mut self, _: &RawValue, _: usize) {}
     fn call(&mut self, _: &Call<'_>) {}
     fn arguments(&mut self, _: usize, _: CallKind, _: &str) {}
 }

@@ -5,18 +5,20 @@
 //!
 //! **Invariant:** one item of the answer is one item of the output, however often it arrived.
 
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
 use crate::{
     object::Object,
     wire::{
         event::{Delta, EventKind, Item, ItemEvent, read},
+        json::write::Array,
         reply::{Place, Unreadable, chat::write_string, joined::Joined, unreadable},
         sse::Frame,
         tools::ToolNames,
     },
 };
-
-/// What a message is called whose own name never arrived.
-const NAMELESS: &str = r#"{"id":"msg_rebuilt","type":"message","role":"assistant"}"#;
 
 #[derive(Debug, Default)]
 pub struct Items(Vec<Arriving>);
@@ -134,13 +136,15 @@ impl Items {
         self.0.iter().all(Arriving::is_empty)
     }
 
-    /// The `output` array: the items in their order.
-    pub fn output(&mut self, kind: EventKind) -> Vec<u8> {
+    /// The `output` array of the response `id`: the items in their order.
+    pub fn output(&mut self, kind: EventKind, id: &str) -> Vec<u8> {
         let status = if kind == EventKind::Incomplete { "incomplete" } else { "completed" };
         // Stable: items without an index stay behind the item that they followed.
         self.0.sort_by_key(|arriving| arriving.place.output_index.unwrap_or(u64::MAX));
         let mut out = vec![b'['];
-        for item in self.0.iter().filter_map(|arriving| arriving.item(status)) {
+        let name = id.strip_prefix("resp_").unwrap_or(id);
+        let all = self.0.iter().enumerate();
+        for item in all.filter_map(|(n, it)| it.item(status, &format!("msg_{name}_{n}"))) {
             if out.len() > 1 {
                 out.push(b',');
             }
@@ -156,13 +160,17 @@ impl Arriving {
         self.done.is_none() && self.pieces.is_empty() && self.refusal.is_empty()
     }
 
-    /// The item, put together from its pieces if it never came whole. `None` without any.
-    fn item(&self, status: &str) -> Option<Vec<u8>> {
+    /// The item, put together from its pieces if it never came whole; called `name` if its own
+    /// name never arrived. `None` without any pieces.
+    fn item(&self, status: &str, name: &str) -> Option<Vec<u8>> {
         if self.done.is_some() {
             return self.done.clone();
         }
-        let added = self.added.as_deref().unwrap_or(NAMELESS.as_bytes());
-        let announced: Item<'_> = serde_json::from_slice(added).ok()?;
+        let id = self.place.id.as_deref().map_or_else(|| format!("\"{name}\""), str::to_owned);
+        let nameless = || format!(r#"{{"id":{id},"type":"message","role":"assistant"}}"#).into();
+        let added: Cow<'_, [u8]> =
+            self.added.as_deref().map_or_else(|| Cow::Owned(nameless()), Cow::Borrowed);
+        let announced: Item<'_> = serde_json::from_slice(&added).ok()?;
         let (member, value) = match &*announced.r#type {
             "function_call" => ("arguments", self.pieces.literal()),
             "custom_tool_call" => ("input", self.pieces.literal()),
@@ -170,7 +178,7 @@ impl Arriving {
             _ => return None,
         };
         let mut item = Vec::new();
-        write_with(&Object::read(added)?, member, &value, &mut item);
+        write_with(&Object::read(&added)?, member, &value, &mut item);
         let mut whole = Vec::new();
         let status = format!("\"{status}\"");
         write_with(&Object::read(&item)?, "status", status.as_bytes(), &mut whole);
@@ -215,6 +223,54 @@ fn own_name(item: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     write_with(&object, "name", &literal, &mut out);
     Some(out)
+}
+
+/// The response object `raw` with the client's own names of its tools, wherever it says them.
+pub fn with_own_names(raw: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
+    if names.is_empty() {
+        return None;
+    }
+    let mut out: Option<Vec<u8>> = None;
+    let mut replace = |member: &str, renamed: Option<Vec<u8>>| {
+        let Some(renamed) = renamed else { return };
+        let before = out.take().unwrap_or_else(|| raw.to_vec());
+        let mut next = Vec::with_capacity(before.len());
+        if let Some(object) = Object::read(&before) {
+            write_with(&object, member, &renamed, &mut next);
+            out = Some(next);
+        }
+    };
+    let object = Object::read(raw)?;
+    for list in ["output", "tools"] {
+        replace(list, object.raw(list).and_then(|list| own_names(list.get(), names)));
+    }
+    let choice = object.raw("tool_choice").map(|choice| choice.get().as_bytes());
+    replace("tool_choice", choice.and_then(|choice| own_choice(choice, names)));
+    out
+}
+
+/// A choice of one tool by its name, or of several.
+fn own_choice(choice: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
+    let object = Object::read(choice)?;
+    let Some(tools) = object.raw("tools") else { return own_name(choice, names) };
+    let mut out = Vec::new();
+    write_with(&object, "tools", &own_names(tools.get(), names)?, &mut out);
+    Some(out)
+}
+
+/// An array of objects that have names, of which at least one is not the client's own.
+fn own_names(list: &str, names: &ToolNames) -> Option<Vec<u8>> {
+    let items: Vec<&RawValue> = serde_json::from_str(list).ok()?;
+    let renamed: Vec<_> = items.iter().map(|item| own_name(item.get().as_bytes(), names)).collect();
+    renamed.iter().any(Option::is_some).then(|| {
+        let mut out = Vec::with_capacity(list.len());
+        let mut array = Array::open(&mut out);
+        for (item, own) in items.iter().zip(renamed) {
+            array.item().extend_from_slice(own.as_deref().unwrap_or(item.get().as_bytes()));
+        }
+        array.close();
+        out
+    })
 }
 
 /// The event of `frame` with `value` as the member `name` of its data.

@@ -10,10 +10,6 @@ impl Joined {
         self.0.extend_from_slice(inner.as_bytes());
     }
 
-    pub fn append(&mut self, other: &Self) {
-        self.0.extend_from_slice(&other.0);
-    }
-
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

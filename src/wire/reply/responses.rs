@@ -1,15 +1,16 @@
 //! Answers in the dialect that the upstream speaks itself: forwarded, or put together.
 //!
-//! A stream is passed on as it arrived. Only three things are changed: the final response object
-//! gets the streamed items as its `output` when the upstream left that empty, whose account it is
-//! is taken out (`wire::identity`), and `codex.*` events are kept from clients that do not know
-//! them.
+//! A stream is passed on as it arrived. What is changed: the final response object gets the
+//! streamed items as its `output` when the upstream left that empty; whose account it is is taken
+//! out (`wire::identity`); tools have the client's own names; padding that a client does not want
+//! is cut off; and `codex.*` events are kept from clients that do not know them.
 //!
 //! **Invariant:** a run of events in which nothing needs a change is the buffer that arrived.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         identity::{masked, without_owner},
         reply::{
             End, Progress, Unreadable,
-            items::{Items, with_member, write_with},
+            items::{Items, with_member, with_own_names, write_with},
             unreadable,
         },
         sse::{self, Frame},
@@ -27,11 +28,19 @@ use crate::{
     },
 };
 
+/// What a client wants of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// `codex.*` events.
+    pub private: bool,
+    /// Events without the padding that hides how long their pieces are.
+    pub bare: bool,
+}
+
 /// Passes a stream on and remembers what its last event has to repeat.
 #[derive(Debug)]
 pub struct Forward {
-    /// Whether the client is one that knows `codex.*` events.
-    knows_private: bool,
+    wanted: Wanted,
     names: ToolNames,
     items: Items,
     /// The last event, for the number that the next one has.
@@ -39,8 +48,8 @@ pub struct Forward {
 }
 
 impl Forward {
-    pub fn new(knows_private: bool, names: ToolNames) -> Self {
-        Self { knows_private, names, items: Items::default(), last: Bytes::new() }
+    pub fn new(wanted: Wanted, names: ToolNames) -> Self {
+        Self { wanted, names, items: Items::default(), last: Bytes::new() }
     }
 
     /// The `sequence_number` of an event that follows what has been passed on.
@@ -72,7 +81,7 @@ impl Forward {
                 out.extend_from_slice(&change);
                 kept = end;
             }
-            if !frame.data.is_empty() {
+            if is_object(&frame.data) {
                 self.last = run.slice(at..end);
             }
             at = end;
@@ -93,8 +102,10 @@ impl Forward {
         let kind = EventKind::of(frame);
         let failed = || Progress::Failed(Bytes::copy_from_slice(&frame.data));
         if matches!(kind, EventKind::Completed | EventKind::Incomplete) {
-            let whole = end(&mut self.items, kind, frame)?;
-            return Ok((final_event(frame, &whole.body), whole.progress));
+            let whole = end(&mut self.items, kind, frame, &self.names)?;
+            // An answer that failed after all is not told as one that is complete.
+            let name = matches!(whole.progress, Progress::Failed(_)).then_some("response.failed");
+            return Ok((final_event(frame, &whole.body, name), whole.progress));
         }
         if kind == EventKind::Failed {
             return Ok((failed_event(frame), failed()));
@@ -102,19 +113,36 @@ impl Forward {
         if kind == EventKind::Error {
             return Ok((error_event(frame, self.next_number()), failed()));
         }
-        let is_private = kind == EventKind::Private && !self.knows_private;
-        // The end mark of another dialect: an SDK would stop there as if all were well.
-        let change = if is_private || *frame.data == *b"[DONE]" {
+        let is_private = kind == EventKind::Private && !self.wanted.private;
+        // What is no JSON says nothing to anybody, and an SDK would stop at it. So it would at the
+        // end mark of another dialect, as if all were well.
+        let change = if is_private || kind == EventKind::Other && !is_json(&frame.data) {
             Some(Vec::new())
-        } else if kind == EventKind::Other && !is_object(&frame.data) {
-            return Err(unreadable(frame));
         } else if matches!(kind, EventKind::Created | EventKind::Handshake) {
-            without_owner_in(frame)
+            response_event(frame, &self.names)
         } else {
-            self.items.note(kind, frame, &self.names)?
+            self.items.note(kind, frame, &self.names)?.or_else(|| self.bared(frame))
         };
         Ok((change, Progress::More))
     }
+
+    /// The event without its padding, if it has some that is not wanted.
+    ///
+    /// Inside a string the quotes of this pattern would be escaped, so it is always a member.
+    fn bared(&self, frame: &Frame<'_>) -> Option<Vec<u8>> {
+        const PADDING: &[u8] = b",\"obfuscation\":\"";
+        if !self.wanted.bare {
+            return None;
+        }
+        let at = memmem::find(frame.raw, PADDING)?;
+        let (before, padding) = frame.raw.split_at(at);
+        let length = memchr::memchr(b'"', padding.get(PADDING.len()..)?)?;
+        Some([before, padding.get(PADDING.len() + length + 1..)?].concat())
+    }
+}
+
+fn is_json(data: &[u8]) -> bool {
+    is_object(data) && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
 }
 
 fn is_object(data: &[u8]) -> bool {
@@ -144,7 +172,7 @@ impl Collect {
         for frame in sse::frames(run) {
             let kind = EventKind::of(&frame);
             if matches!(kind, EventKind::Completed | EventKind::Incomplete) {
-                let whole = end(&mut self.items, kind, &frame)?;
+                let whole = end(&mut self.items, kind, &frame, &self.names)?;
                 self.body = match whole.body {
                     Body::Rebuilt(body) | Body::AsItCame(body) => body,
                 };
@@ -176,7 +204,12 @@ enum Body {
 }
 
 /// What the last event says, with the streamed items in it if it has none itself.
-fn end(items: &mut Items, kind: EventKind, frame: &Frame<'_>) -> Result<Whole, Unreadable> {
+fn end(
+    items: &mut Items,
+    kind: EventKind,
+    frame: &Frame<'_>,
+    names: &ToolNames,
+) -> Result<Whole, Unreadable> {
     let parts = || {
         let event: ResponseEvent<'_> = serde_json::from_slice(&frame.data).ok()?;
         Some((event.response, read::<ResponseHead<'_>>(event.response)?))
@@ -184,24 +217,32 @@ fn end(items: &mut Items, kind: EventKind, frame: &Frame<'_>) -> Result<Whole, U
     let (response, head) = parts().ok_or_else(|| unreadable(frame))?;
     let raw = response.get().as_bytes();
     let progress = End::progress(kind, &head, frame);
-    let body = match Object::read(raw) {
-        Some(object) if head.items().is_empty() && !items.is_empty() => {
-            let mut rebuilt = Vec::new();
-            write_with(&object, "output", &items.output(kind), &mut rebuilt);
-            Body::Rebuilt(without_owner(&rebuilt).unwrap_or(rebuilt))
-        }
-        Some(_) | None => match without_owner(raw) {
-            Some(body) => Body::Rebuilt(body),
-            None => Body::AsItCame(raw.to_vec()),
-        },
+    let rebuilt = Object::read(raw).filter(|_| head.items().is_empty() && !items.is_empty());
+    let rebuilt = rebuilt.map(|object| {
+        let mut rebuilt = Vec::new();
+        let output = items.output(kind, head.id.as_deref().unwrap_or_default());
+        write_with(&object, "output", &output, &mut rebuilt);
+        rebuilt
+    });
+    let mended = mended(rebuilt.as_deref().unwrap_or(raw), names);
+    let body = match mended.or(rebuilt) {
+        Some(body) => Body::Rebuilt(body),
+        None => Body::AsItCame(raw.to_vec()),
     };
     Ok(Whole { body, progress })
 }
 
-/// The event of `frame` without the owner of its response, or `None` when it names none.
-fn without_owner_in(frame: &Frame<'_>) -> Option<Vec<u8>> {
+/// The response object `raw` without its owner and with the client's own names of its tools, or
+/// `None` when that is what it is.
+fn mended(raw: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
+    let nobodys = without_owner(raw);
+    with_own_names(nobodys.as_deref().unwrap_or(raw), names).or(nobodys)
+}
+
+/// The event of `frame` with its response mended, or `None` when there is nothing to mend.
+fn response_event(frame: &Frame<'_>, names: &ToolNames) -> Option<Vec<u8>> {
     let event = Object::read(&frame.data)?;
-    with_member(frame, "response", &without_owner(event.raw("response")?.get().as_bytes())?)
+    with_member(frame, "response", &mended(event.raw("response")?.get().as_bytes(), names)?)
 }
 
 /// What stands in the place of an event that says that the answer failed, unless it stays.
@@ -223,12 +264,18 @@ fn failed_event(frame: &Frame<'_>) -> Option<Vec<u8>> {
     with_member(frame, "response", &kept?)
 }
 
-/// What stands in the place of the last event, unless it stays.
-fn final_event(frame: &Frame<'_>, body: &Body) -> Option<Vec<u8>> {
-    let Body::Rebuilt(body) = body else {
-        return None;
-    };
-    with_member(frame, "response", body)
+/// What stands in the place of the last event, unless it stays. With a `name` it is called that.
+fn final_event(frame: &Frame<'_>, body: &Body, name: Option<&str>) -> Option<Vec<u8>> {
+    match (body, name) {
+        (Body::AsItCame(_), None) => None,
+        (Body::Rebuilt(body), None) => with_member(frame, "response", body),
+        (Body::AsItCame(body) | Body::Rebuilt(body), Some(name)) => {
+            let literal = format!("\"{name}\"");
+            let renamed = with_member(frame, "type", literal.as_bytes())?;
+            let renamed = sse::frames(&renamed).next()?;
+            with_member(&Frame { name: name.as_bytes(), ..renamed }, "response", body)
+        }
+    }
 }
 
 /// An `error` event that says the same flat and nested, whichever of the two it came as.

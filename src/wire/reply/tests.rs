@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::wire::{sse::Splitter, tools::ToolNames};
+use crate::wire::{reply::heard::Answer, sse::Splitter, tools::ToolNames};
 
 /// An event of the stream: its name and its `data` without `type`.
 fn event(name: &str, members: &str) -> String {
@@ -40,6 +40,7 @@ fn settings() -> chat::Settings {
         include_usage: true,
         legacy_function: false,
         reasoning: chat::Reasoning::Content,
+        has_tier: false,
         names,
     }
 }
@@ -63,48 +64,27 @@ fn collected(events: &str) -> String {
     }
 }
 
-/// The message that a client puts together from chunks, in the shape of a collected one.
-fn reassembled(chunks: &str) -> (String, Vec<(String, String)>) {
-    let mut text = String::new();
-    let mut calls: Vec<(String, String)> = Vec::new();
-    for data in chunks.lines().filter_map(|line| line.strip_prefix("data: {")) {
-        let chunk: serde_json::Value = serde_json::from_str(&format!("{{{data}")).expect("JSON");
-        let delta = &chunk["choices"][0]["delta"];
-        text.push_str(delta["content"].as_str().unwrap_or(""));
-        for call in delta["tool_calls"].as_array().into_iter().flatten() {
-            let index = usize::try_from(call["index"].as_u64().expect("an index")).expect("small");
-            if let Some(id) = call["id"].as_str() {
-                assert_eq!(index, calls.len());
-                calls.push((format!("{id} {}", call["function"]["name"]), String::new()));
-            }
-            calls[index].1.push_str(call["function"]["arguments"].as_str().expect("arguments"));
-        }
-    }
-    (text, calls)
-}
-
-fn message(body: &str) -> (String, Vec<(String, String)>) {
-    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
-    let message = &body["choices"][0]["message"];
-    let calls = message["tool_calls"].as_array().into_iter().flatten().map(|call| {
-        let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
-        (
-            format!("{} {}", text(&call["id"]), call["function"]["name"]),
-            text(&call["function"]["arguments"]),
-        )
-    });
-    (message["content"].as_str().unwrap_or("").to_owned(), calls.collect())
-}
-
 /// Both ways give `text` and `calls`.
 fn check(events: &[String], text: &str, calls: &[(&str, &str)]) {
-    let stream = format!("{}{}{}", created(), events.concat(), completed());
-    let expected = (
-        text.to_owned(),
-        calls.iter().map(|(call, arguments)| (call.to_string(), arguments.to_string())).collect(),
-    );
-    assert_eq!(reassembled(&streamed(&stream)), expected, "streamed");
-    assert_eq!(message(&collected(&stream)), expected, "collected");
+    let answer = answer(&events.concat());
+    assert_eq!(answer.content, text);
+    let found: Vec<_> = answer
+        .calls
+        .iter()
+        .map(|[id, _, name, arguments]| (format!("{id} \"{name}\""), arguments.clone()))
+        .collect();
+    let expected: Vec<_> =
+        calls.iter().map(|(call, arguments)| (call.to_string(), arguments.to_string())).collect();
+    assert_eq!(found, expected);
+}
+
+/// What a chat client gets of `events`, streamed and collected alike.
+fn answer(events: &str) -> Answer {
+    let stream = format!("{}{events}{}", created(), completed());
+    let answer = Answer::of_chunks(streamed(&stream).as_bytes());
+    let collected = Answer::of_completion(collected(&stream).as_bytes());
+    assert_eq!(collected, answer, "collected and streamed");
+    answer
 }
 
 fn text_delta(index: u32, delta: &str) -> String {
@@ -234,9 +214,197 @@ fn an_older_backend_puts_everything_into_the_last_event() {
         r#""output":[]"#,
         r#""output":[{"type":"message","content":[{"type":"output_text","text":"hi"}]}]"#,
     );
-    assert_eq!(message(&collected(&stream)).0, "hi");
-    let both = format!("{}{}{stream}", created(), text_delta(0, "hi"));
-    assert_eq!(message(&collected(&both)).0, "hi");
+    for events in [String::new(), text_delta(0, "hi")] {
+        let whole = [created(), events, stream.clone()].concat();
+        assert_eq!(Answer::of_chunks(streamed(&whole).as_bytes()).content, "hi");
+        let collected = collected(&whole);
+        assert_eq!(Answer::of_completion(collected.as_bytes()).content, "hi");
+    }
+}
+
+/// An event of item `index`, which is called `kind_index`.
+fn of_item(name: &str, kind: &str, index: u32, members: &str) -> String {
+    event(name, &format!(r#""item_id":"{kind}_{index}","output_index":{index},{members}"#))
+}
+
+fn thought(form: &str, part: u32, text: &str) -> String {
+    let field = if form == "delta" { "delta" } else { "text" };
+    let name = format!("response.reasoning_summary_text.{form}");
+    of_item(&name, "rs", 0, &format!(r#""summary_index":{part},"{field}":"{text}""#))
+}
+
+fn reasoning_done(members: &str) -> String {
+    let item = format!(r#""output_index":0,"item":{{"id":"rs_0","type":"reasoning",{members}}}"#);
+    event("response.output_item.done", &item)
+}
+
+#[test]
+fn thoughts_arrive_once_in_whatever_form() {
+    let both =
+        r#""summary":[{"type":"summary_text","text":"one"},{"type":"summary_text","text":"two"}]"#;
+    let raw = r#""summary":[],"content":[{"type":"reasoning_text","text":"raw"}]"#;
+    let raw_delta =
+        of_item("response.reasoning_text.delta", "rs", 0, r#""content_index":0,"delta":"raw""#);
+    let (one, two) = (thought("delta", 0, "one"), thought("delta", 1, "two"));
+    let (one_done, two_done) = (thought("done", 0, "one"), thought("done", 1, "two"));
+    let all = "one\n\ntwo";
+    for (events, expected) in [
+        (vec![&one, &two], all),
+        (vec![&one, &one_done, &two, &two_done], all),
+        (vec![&one, &two, &one_done, &two_done], all),
+        (vec![&one_done, &two_done], all),
+        (vec![&thought("delta", 0, "on"), &one_done, &two], all),
+        (vec![&one, &reasoning_done(both)], all),
+        (vec![&one, &two, &one_done, &two_done, &reasoning_done(both)], all),
+        (vec![&reasoning_done(both), &reasoning_done(both)], all),
+        (vec![&reasoning_done(raw)], "raw"),
+        (vec![&raw_delta, &reasoning_done(raw)], "raw"),
+        (vec![&one, &reasoning_done(raw)], "one"),
+        (vec![&reasoning_done(r#""summary":[]"#)], ""),
+    ] {
+        let events: String = events.into_iter().map(String::as_str).collect();
+        let answer = answer(&[&events, &*text_delta(1, "hi")].concat());
+        assert_eq!((&*answer.reasoning, &*answer.content), (expected, "hi"), "{events}");
+    }
+}
+
+#[test]
+fn a_refusal_arrives_once_in_whatever_form() {
+    let delta = of_item("response.refusal.delta", "msg", 0, r#""content_index":0,"delta":"No""#);
+    let done = of_item("response.refusal.done", "msg", 0, r#""content_index":0,"refusal":"No.""#);
+    let item = event(
+        "response.output_item.done",
+        r#""output_index":0,"item":{"id":"msg_0","type":"message","content":[{"type":"refusal","refusal":"No."}]}"#,
+    );
+    for events in [
+        vec![&delta, &done],
+        vec![&done],
+        vec![&item],
+        vec![&delta, &item],
+        vec![&delta, &done, &item],
+    ] {
+        let events: String = events.into_iter().map(String::as_str).collect();
+        let answer = answer(&events);
+        assert_eq!((&*answer.refusal, &*answer.content), ("No.", ""), "{events}");
+    }
+}
+
+#[test]
+fn parts_of_a_message_arrive_once_in_whatever_order() {
+    let part = |form: &str, part: u32, text: &str| {
+        let field = if form == "delta" { "delta" } else { "text" };
+        let name = format!("response.output_text.{form}");
+        of_item(&name, "msg", 0, &format!(r#""content_index":{part},"{field}":"{text}""#))
+    };
+    let item = event(
+        "response.output_item.done",
+        r#""output_index":0,"item":{"id":"msg_0","type":"message","content":[{"type":"output_text","text":"A"},{"type":"output_text","text":"B"}]}"#,
+    );
+    let (a, b) = (part("delta", 0, "A"), part("delta", 1, "B"));
+    for events in [
+        vec![&a, &b],
+        vec![&a, &b, &part("done", 0, "A"), &part("done", 1, "B")],
+        vec![&a, &b, &part("done", 0, "A"), &part("done", 1, "B"), &item],
+        vec![&part("done", 0, "A"), &part("done", 1, "B"), &item],
+        vec![&a, &item],
+        vec![&item],
+    ] {
+        let events: Vec<_> = events.into_iter().cloned().collect();
+        check(&events, "AB", &[]);
+    }
+}
+
+/// A message that cites "x" of its own text, which is "a x".
+fn citation(index: u32) -> String {
+    let cited = r#"{"type":"url_citation","start_index":2,"end_index":3,"url":"u","title":"t"}"#;
+    of_item(
+        "response.output_text.annotation.added",
+        "msg",
+        index,
+        &format!(r#""content_index":0,"annotation_index":0,"annotation":{cited}"#),
+    )
+}
+
+fn cited_done(index: u32) -> String {
+    let cited = r#"{"type":"url_citation","start_index":2,"end_index":3,"url":"u","title":"t"}"#;
+    message_done(index, "a x")
+        .replace(r#""annotations":[]"#, &format!(r#""annotations":[{cited}]"#))
+}
+
+#[test]
+fn a_citation_arrives_once_and_points_at_its_words() {
+    let (said, text) = (text_delta(0, "é \\ud83d\\ude00 "), text_delta(1, "a x"));
+    for (events, n_cited) in [
+        (vec![text_delta(0, "a x"), citation(0), cited_done(0)], 1),
+        (vec![text_delta(0, "a x"), cited_done(0)], 1),
+        (vec![cited_done(0), cited_done(0)], 1),
+        (vec![citation(0), text_delta(0, "a x"), cited_done(0)], 1),
+        (vec![said.clone(), text.clone(), citation(1), cited_done(1)], 1),
+        (vec![said.clone(), cited_done(1)], 1),
+        (vec![said, citation(1), text, cited_done(1)], 1),
+        (
+            vec![
+                text_delta(0, "a x"),
+                text_delta(1, "a x"),
+                citation(0),
+                citation(1),
+                cited_done(0),
+                cited_done(1),
+            ],
+            2,
+        ),
+    ] {
+        for reasoning in [chat::Reasoning::Content, chat::Reasoning::Think] {
+            let thoughts =
+                thought("delta", 0, "hm é").replace("\"output_index\":0", "\"output_index\":9");
+            let stream = [created(), thoughts, events.concat(), completed()].concat();
+            let settings = chat::Settings { reasoning, ..settings() };
+            let (mut chunks, mut completion) =
+                (chat::Chunks::new(settings.clone()), chat::Completion::new(settings));
+            let end = match Reader::default().read_run(stream.as_bytes(), &mut chunks) {
+                Ok(Progress::Ended(end)) => end,
+                other => panic!("{other:?}"),
+            };
+            chunks.end(&end);
+            Reader::default().read_run(stream.as_bytes(), &mut completion).expect("readable");
+            let streamed = Answer::of_chunks(&chunks.take());
+            assert_eq!(streamed, Answer::of_completion(&completion.finish(&end)));
+            assert_eq!(streamed.annotations.len(), n_cited, "{stream}");
+            for cited in &streamed.annotations {
+                let place = |name: &str| {
+                    let place = cited["url_citation"][name].as_u64().expect("a place");
+                    usize::try_from(place).expect("small")
+                };
+                let (start, end) = (place("start_index"), place("end_index"));
+                let words: String =
+                    streamed.content.chars().skip(start).take(end - start).collect();
+                assert_eq!(words, "x", "{reasoning:?} {} {cited}", streamed.content);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_older_client_gets_one_call() {
+    let settings = chat::Settings { legacy_function: true, ..settings() };
+    let events = [
+        call_added(0, "f"),
+        call_added(1, "g"),
+        arguments("delta", 0, "{"),
+        arguments("delta", 1, "["),
+        arguments("delta", 0, "}"),
+        arguments("delta", 1, "]"),
+    ];
+    let stream = [created(), events.concat(), completed()].concat();
+    let (mut chunks, mut completion) =
+        (chat::Chunks::new(settings.clone()), chat::Completion::new(settings));
+    Reader::default().read_run(stream.as_bytes(), &mut chunks).expect("readable");
+    Reader::default().read_run(stream.as_bytes(), &mut completion).expect("readable");
+    let chunks = String::from_utf8(chunks.take()).expect("UTF-8");
+    let pieces: Vec<_> = chunks.matches(r#""function_call":{"arguments":""#).collect();
+    assert_eq!((pieces.len(), chunks.matches(r#""name":"#).count()), (2, 1), "{chunks}");
+    let collected = String::from_utf8(completion.finish(&End::default())).expect("UTF-8");
+    assert!(collected.contains(r#""function_call":{"name":"f","arguments":"{}"}"#), "{collected}");
 }
 
 #[test]
@@ -343,7 +511,7 @@ fn every_ending_is_told_apart() {
 }
 
 fn forwarded(stream: &str) -> String {
-    let mut forward = responses::Forward::new(false, settings().names);
+    let mut forward = responses::Forward::new(responses::Wanted::default(), settings().names);
     let run =
         Splitter::new(1 << 20).push(Bytes::copy_from_slice(stream.as_bytes())).expect("short");
     let (out, progress) = forward.run(&run);
@@ -417,9 +585,10 @@ fn described(output: &serde_json::Value) -> String {
 fn an_end_mark_that_is_none_is_not_passed_on() {
     let cut = [created(), text_delta(0, "hi"), "data: [DONE]\n\n".into()].concat();
     assert_eq!(forwarded(&cut), [created(), text_delta(0, "hi")].concat());
-    let mut forward = responses::Forward::new(false, settings().names);
-    let broken = Bytes::from_static(b"data: {bad\n\n");
-    assert!(forward.run(&broken).1.is_err());
+    for noise in ["data: {bad\n\n", "data: {bad}\n\n", "event: ping\ndata: ping\n\n", "data: 5\n\n"]
+    {
+        assert_eq!(forwarded(&[noise, &text_delta(0, "hi")].concat()), text_delta(0, "hi"));
+    }
     let failed = completed().replace(r#""id":"resp_1""#, r#""id":"resp_1","status":"failed""#);
     let mut completion = chat::Completion::new(settings());
     let progress = Reader::default().read_run(failed.as_bytes(), &mut completion);

@@ -18,14 +18,14 @@ use super::{
     Draft, Options, Translated,
     body::Writer,
     format::Format,
-    params::{self, CHAT, CHAT_ONLY, CHOICES, COMMON},
+    params::{self, CHAT, CHAT_ONLY, CHOICES, COMMON, STATEFUL},
     responses, session,
     settings::Settings,
 };
 use crate::wire::{
     json::{Doc, Value, write::Array},
     reject::Reject,
-    tools::{self, Unsaid},
+    tools::{self, Document},
 };
 
 /// Room for what is written around the client's own bytes.
@@ -57,14 +57,14 @@ fn from_messages(
     let mut draft = Draft::new(options);
     params::check(
         request,
-        &[COMMON, CHOICES, CHAT_ONLY, CHAT],
+        &[COMMON, CHOICES, STATEFUL, CHAT_ONLY, CHAT],
         "chat.completions",
         &mut draft.notes,
     )?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }
-    let settings = Settings::read(request, &mut draft.notes)?;
+    let settings = Settings::read(request, Document::Chat, &mut draft.notes)?;
     draft.stored = settings.conversation.is_some();
     let format = Format::read(request.given("response_format"), &mut draft.notes)?;
     let messages = Messages::read(request, &format)?;
@@ -88,7 +88,8 @@ fn from_messages(
     let session = session(options, &settings, &messages.fingerprint());
     settings.write_text(&mut body, &format)?;
     settings.write_rest(&mut body, &session);
-    let mut translated = draft.finish(body, settings, session);
+    let own = settings.own_names(request, request.given("response_format"));
+    let mut translated = draft.finish(body, settings, own, session);
     translated.reply.legacy_function = legacy;
     Ok(translated)
 }
@@ -113,7 +114,7 @@ fn write_tools<'a>(
     if any {
         let mut written = Array::open(body.field("tools"));
         for tool in tools.into_iter().flat_map(Value::items) {
-            tools::declare(&mut written, tool, Unsaid::Loose, names, notes)?;
+            tools::declare(&mut written, tool, Document::Chat, names, notes)?;
         }
         for function in functions.into_iter().flat_map(Value::items) {
             tools::declare_legacy(&mut written, function, names, notes)?;

@@ -10,7 +10,7 @@ use super::{
     body::Writer,
     format::Format,
     items,
-    params::{self, CHOICES, COMMON, COMPLETIONS},
+    params::{self, CHOICES, COMMON, COMPLETIONS, STATEFUL},
     session,
     settings::Settings,
 };
@@ -18,7 +18,7 @@ use crate::wire::{
     json::{Doc, Kind, Value, write::Array},
     read::Expect,
     reject::Reject,
-    tools,
+    tools::{self, Document},
 };
 
 /// Room for what is written around the client's own bytes.
@@ -33,11 +33,16 @@ pub fn translate(body: &[u8], options: &Options<'_>) -> Result<Translated, Rejec
     let doc = Doc::parse(body)?;
     let request = doc.root().object()?;
     let mut draft = Draft::new(options);
-    params::check(request, &[COMMON, CHOICES, COMPLETIONS], "completions", &mut draft.notes)?;
+    params::check(
+        request,
+        &[COMMON, CHOICES, STATEFUL, COMPLETIONS],
+        "completions",
+        &mut draft.notes,
+    )?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }
-    let settings = Settings::read(request, &mut draft.notes)?;
+    let settings = Settings::read(request, Document::Chat, &mut draft.notes)?;
     let prompt = prompt(request)?;
     let instructions = request.given("instructions");
     let instructions = instructions.map(|text| text.expect(Expect::String)).transpose()?;
@@ -54,7 +59,8 @@ pub fn translate(body: &[u8], options: &Options<'_>) -> Result<Translated, Rejec
     let session = session(options, &settings, &[instructions, prompt]);
     settings.write_text(&mut upstream, &Format::Text)?;
     settings.write_rest(&mut upstream, &session);
-    Ok(draft.finish(upstream, settings, session))
+    let own = settings.own_names(request, None);
+    Ok(draft.finish(upstream, settings, own, session))
 }
 
 /// The one text of a prompt; `None` is an empty one.

@@ -18,6 +18,7 @@ use crate::wire::{
         Draft,
         calls::{Calls, Tool, write_id},
         compaction::TRIGGER,
+        own::List,
     },
 };
 
@@ -71,8 +72,10 @@ fn write_items<'a>(
         }
         Kind::Object => write_item(items, input, draft)?,
         Kind::Array => {
-            for item in input.items() {
+            draft.list = List::Input;
+            for (at, item) in input.items().enumerate() {
                 write_item(items, item, draft)?;
+                draft.came_from(at, items.len(), 0);
             }
         }
         Kind::Null | Kind::Bool | Kind::Number => {
@@ -93,13 +96,22 @@ pub fn write_user_text(out: &mut Vec<u8>, text: Value<'_>) {
     item.close();
 }
 
-/// What tells a dialogue: the first thing that a user says in it.
-pub fn first_words(input: Value<'_>) -> Option<Value<'_>> {
-    let user = |item: &Value<'_>| item.get("role").is_some_and(|role| role.is("user"));
+/// What tells a dialogue: what is said in it up to the first words of a user.
+pub fn opening(input: Value<'_>) -> Vec<Option<Value<'_>>> {
+    let is_user = |item: Value<'_>| item.get("role").is_some_and(|role| role.is("user"));
     match input.kind() {
-        Kind::Array => input.items().find(user).and_then(|item| item.get("content")),
-        Kind::Object => input.get("content"),
-        Kind::String | Kind::Null | Kind::Bool | Kind::Number => Some(input),
+        Kind::Array => {
+            let mut opening = Vec::new();
+            for item in input.items().filter(|item| item.get("role").is_some()) {
+                opening.push(item.get("content"));
+                if is_user(item) {
+                    break;
+                }
+            }
+            opening
+        }
+        Kind::Object => vec![input.get("content")],
+        Kind::String | Kind::Null | Kind::Bool | Kind::Number => vec![Some(input)],
     }
 }
 
@@ -148,7 +160,7 @@ fn write_item<'a>(
             item,
             "Items cannot be referred to by id: the subscription backend stores none. Send the item itself.",
         )),
-        "additional_tools" if draft.options.no_tools => {
+        _ if draft.options.no_tools && brings_tools(item) => {
             Err(Reject::unsupported(item.path(), "This route disables tools."))
         }
         // Its id is part of what was compacted.
@@ -172,6 +184,12 @@ fn write_item<'a>(
             Ok(())
         }
     }
+}
+
+/// Whether an item declares tools, whatever it is called.
+fn brings_tools(item: Value<'_>) -> bool {
+    let some = item.given("tools").is_some_and(|tools| tools.items().next().is_some());
+    some || item.get("type").is_some_and(|kind| kind.is("additional_tools"))
 }
 
 fn write_message<'a>(

@@ -33,6 +33,8 @@ pub type Table = [(&'static str, Rule)];
 use Expect::{Array, Boolean, Integer, Number, Object, String, StringOrArray};
 use Rule::{Impossible, Refused, Stripped, Used};
 
+const NOT_STORED: &str = "`previous_response_id` is not supported: the subscription backend stores no responses. Send the whole history in `input`, or use `conversation`.";
+
 /// What all dialects treat alike.
 pub const COMMON: &Table = &[
     ("temperature", Stripped(Number)),
@@ -69,6 +71,12 @@ pub const CHOICES: &Table = &[
     ("verbosity", Used),
 ];
 
+/// What the Responses document alone names, and other routes cannot do without loss.
+pub const STATEFUL: &Table = &[
+    ("previous_response_id", Impossible(String, NOT_STORED)),
+    ("background", Refused(Boolean, off)),
+];
+
 /// What the chat document names and the backend cannot do.
 pub const CHAT_ONLY: &Table = &[
     ("audio", Refused(Object, never)),
@@ -94,20 +102,12 @@ pub const CHAT: &Table = &[
 pub const RESPONSES: &Table = &[
     ("top_logprobs", Refused(Integer, zero)),
     (
-        "previous_response_id",
-        Impossible(
-            String,
-            "`previous_response_id` is not supported: the subscription backend stores no responses. Send the whole history in `input`, or use `conversation`.",
-        ),
-    ),
-    (
         "prompt",
         Impossible(
             Object,
             "`prompt` is not supported: stored prompts are not available to the subscription backend.",
         ),
     ),
-    ("background", Refused(Boolean, off)),
     ("max_tool_calls", Stripped(Integer)),
     ("context_management", Stripped(Array)),
     ("input", Used),

@@ -10,7 +10,7 @@ use super::{
     body::Writer,
     format::Format,
     items,
-    params::{self, CHAT_ONLY, CHOICES, COMMON, RESPONSES, Rule, Table},
+    params::{self, CHAT_ONLY, CHOICES, COMMON, RESPONSES, Rule, STATEFUL, Table},
     session,
     settings::Settings,
 };
@@ -19,7 +19,7 @@ use crate::wire::{
     notes::Notes,
     read::Expect,
     reject::Reject,
-    tools::{self, Unsaid},
+    tools::{self, Document},
 };
 
 /// Room for what is written around the client's own bytes.
@@ -36,8 +36,17 @@ const INCLUDABLE: &[&str] = &[
     "web_search_call.action.sources",
 ];
 
-/// What is also read when the body comes to the chat route.
-const ON_CHAT: &Table = &[("response_format", Rule::Used)];
+/// The shape of an answer as the chat document has it. Whoever asks for one gets it.
+const SHAPE: &Table = &[("response_format", Rule::Used)];
+
+/// What a body of this dialect cannot have beside its input.
+const NO_CHAT: &Table = &[(
+    "messages",
+    Rule::Impossible(
+        Expect::Array,
+        "`messages` belongs to chat completions: send what it holds as `input`.",
+    ),
+)];
 
 /// The route that a body of this dialect came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,24 +77,28 @@ pub fn from_request(
     route: Route,
 ) -> Result<Translated, Reject> {
     let mut draft = Draft::new(options);
-    let (name, on_chat): (_, [&Table; 2]) = match route {
-        Route::Responses => ("responses", [&[], &[]]),
-        Route::Chat => ("chat.completions", [ON_CHAT, CHAT_ONLY]),
-        Route::Compaction => ("responses.compact", [&[], &[]]),
+    let (name, own) = match route {
+        Route::Responses => ("responses", NO_CHAT),
+        Route::Chat => ("chat.completions", CHAT_ONLY),
+        Route::Compaction => ("responses.compact", NO_CHAT),
     };
     params::check(
         request,
-        &[COMMON, CHOICES, RESPONSES, on_chat[0], on_chat[1]],
+        &[COMMON, CHOICES, STATEFUL, RESPONSES, SHAPE, own],
         name,
         &mut draft.notes,
     )?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }
-    let mut settings = Settings::read(request, &mut draft.notes)?;
+    let document = match route {
+        Route::Responses | Route::Compaction => Document::Responses,
+        Route::Chat => Document::Chat,
+    };
+    let mut settings = Settings::read(request, document, &mut draft.notes)?;
     draft.stored = settings.conversation.is_some();
     check_truncation(request, &mut draft.notes)?;
-    let format = read_text(request, route, &mut settings, &mut draft.notes)?;
+    let format = read_text(request, &mut settings, &mut draft.notes)?;
     let input = request.required("input")?;
 
     let mut body = Writer::with_capacity(request.raw().len() + AROUND);
@@ -112,13 +125,16 @@ pub fn from_request(
     body.raw("store", b"false");
     body.raw("stream", b"true");
     write_include(&mut body, request, &mut draft.notes)?;
-    let session = session(options, &settings, &[instructions, items::first_words(input)]);
+    let opening = std::iter::once(instructions).chain(items::opening(input));
+    let session = session(options, &settings, &opening.collect::<Vec<_>>());
     settings.write_text(&mut body, &format)?;
     if let Some(metadata) = request.given("client_metadata").map(Value::object).transpose()? {
         body.raw("client_metadata", metadata.raw());
     }
     settings.write_rest(&mut body, &session);
-    Ok(draft.finish(body, settings, session))
+    let text = request.given("text").and_then(|text| text.given("format"));
+    let own = settings.own_names(request, text.or(request.given("response_format")));
+    Ok(draft.finish(body, settings, own, session))
 }
 
 fn write_instructions<'a>(
@@ -144,18 +160,26 @@ fn check_truncation<'a>(request: Value<'a>, notes: &mut Notes<'a>) -> Result<(),
 
 fn read_text<'a>(
     request: Value<'a>,
-    route: Route,
     settings: &mut Settings<'a>,
     notes: &mut Notes<'a>,
 ) -> Result<Format<'a>, Reject> {
     let text = request.given("text").map(Value::object).transpose()?;
-    let chat_format = request.given("response_format").filter(|_| route == Route::Chat);
+    let chat_format = request.given("response_format");
     let Some(text) = text else { return Format::read(chat_format, notes) };
     notes.unknown(text, &["format", "verbosity"]);
     if let Some(verbosity) = text.given("verbosity") {
-        settings.verbosity = Some(verbosity.expect(Expect::String)?);
+        notes.drop(settings.verbosity.replace(verbosity.expect(Expect::String)?));
     }
-    Format::read(text.given("format").or(chat_format), notes)
+    let format = text.given("format");
+    if let (Some(format), Some(other)) = (format, chat_format)
+        && format.raw() != other.raw()
+    {
+        return Err(Reject::invalid(
+            other,
+            "Send either 'text.format' or 'response_format': an answer has one shape.",
+        ));
+    }
+    Format::read(format.or(chat_format), notes)
 }
 
 fn write_tools<'a>(
@@ -168,7 +192,7 @@ fn write_tools<'a>(
     if let Some(declared) = declared.filter(|tools| tools.items().next().is_some()) {
         let mut written = Array::open(body.field("tools"));
         for tool in declared.items() {
-            tools::declare(&mut written, tool, Unsaid::Strict, names, notes)?;
+            tools::declare(&mut written, tool, Document::Responses, names, notes)?;
         }
         written.close();
     }

@@ -13,7 +13,8 @@ use crate::wire::{
     notes::Notes,
     read::Expect,
     reject::Reject,
-    request::{Options, body::Writer, format::Format},
+    request::{Options, StreamOptions, body::Writer, format::Format, own::OwnNames},
+    tools::Document,
 };
 
 /// What was asked for, checked.
@@ -21,8 +22,10 @@ use crate::wire::{
 pub struct Settings<'a> {
     pub model: Value<'a>,
     pub stream: bool,
-    pub include_usage: bool,
+    pub stream_options: StreamOptions,
     pub service_tier: Option<&'static str>,
+    /// Whether the client named one, whatever became of it.
+    pub has_tier: bool,
     pub cache_key: Option<Value<'a>>,
     pub conversation: Option<String>,
     pub max_output_tokens: Option<Value<'a>>,
@@ -38,7 +41,11 @@ impl<'a> Settings<'a> {
     /// # Errors
     ///
     /// When one has a wrong type, is missing, or cannot be done.
-    pub fn read(request: Value<'a>, notes: &mut Notes<'a>) -> Result<Self, Reject> {
+    pub fn read(
+        request: Value<'a>,
+        document: Document,
+        notes: &mut Notes<'a>,
+    ) -> Result<Self, Reject> {
         only_one_choice(request)?;
         not_stored(request)?;
         let model = request.required("model")?;
@@ -58,31 +65,45 @@ impl<'a> Settings<'a> {
             notes.drop(nested_effort);
         }
         let summary = string(reasoning, "summary")?;
+        let older_summary = string(reasoning, "generate_summary")?;
+        if summary.is_some() {
+            notes.drop(older_summary);
+        }
         Ok(Self {
             model,
             stream,
-            include_usage: include_usage(request, stream, notes)?,
+            stream_options: stream_options(request, stream, document, notes)?,
             service_tier: service_tier(request, notes)?,
+            has_tier: request.given("service_tier").is_some(),
             cache_key: string(Some(request), "prompt_cache_key")?,
             conversation: conversation(request)?,
             max_output_tokens: max_output_tokens(request, notes)?,
             effort: effort.or(nested_effort),
-            summary: summary.or(string(reasoning, "generate_summary")?),
+            summary: summary.or(older_summary),
             context: string(reasoning, "context")?,
             verbosity: string(Some(request), "verbosity")?,
         })
     }
 
-    /// What the client calls the parameters that the upstream knows by another name.
-    pub fn own_names(&self) -> Vec<(&'static str, String)> {
-        let all = [
-            ("max_output_tokens", self.max_output_tokens),
-            ("reasoning.effort", self.effort),
-            ("reasoning.summary", self.summary),
-            ("text.verbosity", self.verbosity),
-        ];
-        let given = all.into_iter().filter_map(|(name, value)| Some((name, value?.path())));
-        given.filter(|(name, own)| name != own).collect()
+    /// What the client calls what goes upstream. `format` is the shape that it asks for.
+    pub fn own_names(&self, request: Value<'a>, format: Option<Value<'a>>) -> OwnNames {
+        let mut own = OwnNames::default();
+        let given = |name| request.given(name);
+        own.note("max_output_tokens", [self.max_output_tokens]);
+        own.note("reasoning", [self.effort, self.summary, self.context]);
+        own.note("reasoning.effort", [self.effort]);
+        own.note("reasoning.summary", [self.summary]);
+        own.note("reasoning.context", [self.context]);
+        own.note("text", [self.verbosity, format]);
+        own.note("text.verbosity", [self.verbosity]);
+        own.note("text.format", [format]);
+        own.note("prompt_cache_key", [self.cache_key]);
+        own.note("tools", ["tools", "functions", "web_search_options"].map(given));
+        own.note("tool_choice", ["tool_choice", "function_call"].map(given));
+        for name in ["service_tier", "parallel_tool_calls", "instructions", "include"] {
+            own.note(name, [given(name)]);
+        }
+        own
     }
 
     /// Writes `reasoning`, if there is anything to say about it.
@@ -163,24 +184,32 @@ fn not_stored(request: Value<'_>) -> Result<(), Reject> {
     }
 }
 
-/// Whether a stream is to end with its usage.
-fn include_usage<'a>(
+fn stream_options<'a>(
     request: Value<'a>,
     stream: bool,
+    document: Document,
     notes: &mut Notes<'a>,
-) -> Result<bool, Reject> {
-    let Some(given) = request.given("stream_options") else { return Ok(false) };
-    notes.unknown(given.object()?, &["include_usage", "include_obfuscation"]);
-    if let Some(obfuscation) = given.given("include_obfuscation")
-        && obfuscation.boolean()?
-    {
-        notes.drop(obfuscation);
-    }
-    let usage = given.given("include_usage").map(Value::boolean).transpose()?.unwrap_or(false);
+) -> Result<StreamOptions, Reject> {
+    let Some(given) = request.given("stream_options") else {
+        return Ok(StreamOptions::default());
+    };
+    let option = |name| given.given(name).map(Value::boolean).transpose();
+    let (usage, padding) = (option("include_usage")?, option("include_obfuscation")?);
     if !stream {
-        notes.drop(given);
+        notes.drop(given.object()?);
+        return Ok(StreamOptions::default());
     }
-    Ok(usage && stream)
+    let known: &[&str] = match document {
+        // Their streams always end with it.
+        Document::Responses => &["include_obfuscation"],
+        Document::Chat => &["include_usage", "include_obfuscation"],
+    };
+    notes.unknown(given.object()?, known);
+    // What is made here has none, what is passed on has some.
+    if padding == Some(true) && document == Document::Chat {
+        notes.drop(given.get("include_obfuscation"));
+    }
+    Ok(StreamOptions { include_usage: usage == Some(true), bare: padding == Some(false) })
 }
 
 /// The tier to send: the upstream knows `priority` and the absence of one.

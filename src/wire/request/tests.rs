@@ -208,11 +208,11 @@ fn a_wrong_type_anywhere_is_refused_or_harmless() {
 /// Each parameter of the tables with a value of a wrong type is refused by its name.
 #[test]
 fn a_parameter_of_a_wrong_type_is_named() {
-    use super::params::{CHAT, CHAT_ONLY, CHOICES, COMMON, COMPLETIONS, RESPONSES, Rule};
+    use super::params::{CHAT, CHAT_ONLY, CHOICES, COMMON, COMPLETIONS, RESPONSES, Rule, STATEFUL};
     let tables = [
-        [COMMON, CHOICES, CHAT_ONLY, CHAT],
-        [COMMON, CHOICES, RESPONSES, &[]],
-        [COMMON, CHOICES, COMPLETIONS, &[]],
+        [COMMON, CHOICES, STATEFUL, CHAT_ONLY, CHAT],
+        [COMMON, CHOICES, STATEFUL, RESPONSES, &[]],
+        [COMMON, CHOICES, STATEFUL, COMPLETIONS, &[]],
     ];
     for (((dialect, translate), full), tables) in DIALECTS.into_iter().zip(FULL).zip(tables) {
         let doc = Doc::parse(full.as_bytes()).expect("valid");
@@ -316,7 +316,8 @@ fn what_the_upstream_is_known_to_refuse_is_left_out_and_told() {
     );
     let mut ignored = translated.ignored.clone();
     ignored.sort();
-    assert_eq!(ignored, ["max_tokens", "reasoning.summary", "service_tier", "verbosity"]);
+    // Of the summary, which the relay asked for itself, there is nothing to tell.
+    assert_eq!(ignored, ["max_tokens", "service_tier", "verbosity"]);
     let asked = chat_of(FIRST, &Options { reasoning_summary: Some("auto"), ..OPTIONS });
     let doc = upstream(asked.body());
     assert_eq!(
@@ -336,13 +337,97 @@ fn a_refused_parameter_is_cut_and_told() {
 }
 
 #[test]
+fn a_shape_and_tools_are_honored_or_refused() {
+    let tools = r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"auto""#;
+    let shape =
+        r#""response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{}}}"#;
+    let translated = chat_of(&format!(r#"{FIRST},{tools},{shape},"verbosity":"low""#), &OPTIONS);
+    for parameter in ["tools", "tool_choice", "text", "text.format"] {
+        assert!(translated.without(parameter).is_none(), "{parameter}");
+    }
+    let quiet = translated.without("text.verbosity").expect("there");
+    assert_eq!(quiet.ignored, ["verbosity"]);
+    let plain = chat_of(&format!(r#"{FIRST},"verbosity":"low""#), &OPTIONS);
+    assert_eq!(plain.without("text").expect("there").ignored, ["verbosity"]);
+    assert_eq!(translated.own_name("text.format.name"), "response_format.name");
+}
+
+#[test]
+fn a_place_in_the_input_is_told_as_the_clients_own() {
+    let messages = r#""messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b","tool_calls":[{"id":"1","type":"function","function":{"name":"f"}},{"id":"2","type":"function","function":{"name":"g"}}]},{"role":"tool","tool_call_id":"1","content":"x"},{"role":"tool","tool_call_id":"2","content":"y"},{"role":"assistant","content":null,"function_call":{"name":"h","arguments":"{}"}},{"role":"function","name":"h","content":"z"}]"#;
+    let translated = chat_of(messages, &OPTIONS);
+    let places: Vec<_> =
+        (0..9).map(|n| translated.own_name(&format!("input[{n}].content[0]"))).collect();
+    assert_eq!(
+        places,
+        [
+            "messages[1].content[0]",
+            "messages[2].content[0]",
+            "messages[2].tool_calls[0].content[0]",
+            "messages[2].tool_calls[1].content[0]",
+            "messages[3].content[0]",
+            "messages[4].content[0]",
+            "messages[5].content[0]",
+            "messages[6].content[0]",
+            "input[8].content[0]",
+        ]
+    );
+    let body = br#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[]},{"role":"user","content":"a"}]}"#;
+    let translated = responses::translate(body, &OPTIONS).expect("valid");
+    assert_eq!(translated.own_name("input[0].content"), "input[1].content");
+    let whole = responses::translate(br#"{"model":"m","input":"a"}"#, &OPTIONS).expect("valid");
+    assert_eq!(whole.own_name("input[0].content"), "input[0].content");
+}
+
+#[test]
+fn no_tool_gets_past_a_route_without_tools() {
+    let no_tools = Options { no_tools: true, ..OPTIONS };
+    let function = r#"{"type":"function","name":"f","parameters":{"type":"object"}}"#;
+    let input = r#""input":[{"role":"user","content":"a"}"#;
+    for (dialect, rest, param) in [
+        (0, format!(r#"{FIRST},"tools":[{function}]"#), "tools"),
+        (0, format!(r#"{FIRST},"tools":[{{"type":"web_search"}}]"#), "tools"),
+        (0, format!(r#"{FIRST},"functions":[{{"name":"f"}}]"#), "functions"),
+        (0, format!(r#"{FIRST},"tool_choice":"auto""#), "tool_choice"),
+        (0, format!(r#"{FIRST},"function_call":"auto""#), "function_call"),
+        (0, format!(r#"{FIRST},"web_search_options":{{}}"#), "web_search_options"),
+        (0, format!(r#"{input}],"tools":[{function}]"#), "tools"),
+        (1, format!(r#"{input}],"tools":[{{"type":"image_generation"}}]"#), "tools"),
+        (1, format!(r#"{input}],"tool_choice":"required""#), "tool_choice"),
+        (
+            1,
+            format!(r#"{input},{{"type":"additional_tools","role":"developer","tools":[]}}]"#),
+            "input[1]",
+        ),
+        (
+            1,
+            format!(r#"{input},{{"type":"tool_search_output","tools":[{function}]}}]"#),
+            "input[1]",
+        ),
+        (1, format!(r#"{input},{{"type":"of_tomorrow","tools":[{function}]}}]"#), "input[1]"),
+        (
+            0,
+            format!(r#"{input},{{"type":"tool_search_output","tools":[{function}]}}]"#),
+            "input[1]",
+        ),
+    ] {
+        let (name, translate) = DIALECTS[dialect];
+        let body = format!(r#"{{"model":"m",{rest}}}"#);
+        let reject = translate(body.as_bytes(), &no_tools).expect_err(&body);
+        assert_eq!(reject.message, "This route disables tools.", "{name} {body}");
+        assert_eq!(reject.param.as_deref(), Some(param));
+        translate(body.as_bytes(), &OPTIONS).expect("elsewhere it is fine").without("x");
+    }
+}
+
+#[test]
 fn reasoning_of_another_account_can_be_taken_out() {
     let body = br#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"g"},{"role":"user","content":"hi"}],"max_output_tokens":16}"#;
     let translated = responses::translate(body, &OPTIONS).expect("valid");
     let without = translated.without_reasoning().expect("there is some");
     let doc = upstream(without.body());
     assert_eq!(doc.root().get("input").map(|input| input.items().count()), Some(1));
-    assert_eq!(without.ignored, ["reasoning"]);
+    assert_eq!(without.ignored, ["input[0]"]);
     assert!(without.without_reasoning().is_none());
     assert!(without.without("max_output_tokens").is_some(), "the places of fields still hold");
 }

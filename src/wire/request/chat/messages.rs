@@ -17,6 +17,7 @@ use crate::wire::{
         Draft, NO_INSTRUCTIONS,
         calls::{Tool, write_id},
         format::Format,
+        own::List,
     },
     tools,
 };
@@ -122,7 +123,9 @@ impl<'a> Messages<'a> {
     pub fn write_input(&self, out: &mut Vec<u8>, draft: &mut Draft<'a>) -> Result<(), Reject> {
         let mut items = Array::open(out);
         let mut legacy = LegacyCalls::default();
+        draft.list = List::Messages;
         for (i, (role, message)) in self.all.iter().enumerate().skip(self.n_instructions) {
+            let n_calls = message.given("tool_calls").map_or(0, |calls| calls.items().count());
             match role {
                 Role::System => write_spoken(&mut items, *message, "developer", draft)?,
                 Role::User => write_spoken(&mut items, *message, "user", draft)?,
@@ -134,6 +137,7 @@ impl<'a> Messages<'a> {
                 Role::Tool => write_output(&mut items, *message, draft)?,
                 Role::Function => write_legacy_output(&mut items, *message, &mut legacy, draft)?,
             }
+            draft.came_from(i, items.len(), n_calls);
         }
         items.close();
         Ok(())

@@ -47,10 +47,10 @@ fn the_answer_is_told_how_to_look() {
     let usage = r#""stream":true,"stream_options":{"include_usage":true},"service_tier":"fast""#;
     let translated =
         translate(with(&format!("{names},{usage}")).as_bytes(), &OPTIONS).expect("valid");
-    assert!(translated.stream && translated.reply.include_usage);
+    assert!(translated.stream && translated.reply.stream.include_usage);
     assert!(!translated.reply.legacy_function);
     assert_eq!(translated.reply.names.client("a_b_2e7336dc"), "a.b");
-    assert_eq!(translated.reply.service_tier.as_deref(), Some("priority"));
+    assert!(translated.reply.has_tier);
     let legacy = with(r#""functions":[{"name":"f"}]"#);
     assert!(translate(legacy.as_bytes(), &OPTIONS).expect("valid").reply.legacy_function);
 }
