@@ -25,3 +25,6 @@ pub mod identity;
 pub mod reply;
 pub mod sse;
 pub mod usage;
+
+#[cfg(test)]
+mod fixtures;
