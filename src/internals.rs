@@ -10,6 +10,9 @@
     reason = "to panic at a broken promise is what these are for"
 )]
 
+#[cfg(test)]
+mod fixtures;
+
 use bytes::Bytes;
 use serde_json::Value;
 

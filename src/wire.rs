@@ -25,6 +25,3 @@ pub mod identity;
 pub mod reply;
 pub mod sse;
 pub mod usage;
-
-#[cfg(test)]
-mod fixtures;

@@ -20,7 +20,7 @@ mod calls;
 mod format;
 mod items;
 mod own;
-mod params;
+pub mod params;
 mod settings;
 #[cfg(test)]
 pub mod tests;

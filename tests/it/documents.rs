@@ -210,6 +210,14 @@ fn the_generated_pages_are_as_the_code_has_them() {
 }
 
 #[test]
+fn every_parameter_is_in_the_tables_of_the_page_about_routes() {
+    let page = document("docs/api.md");
+    let written = reference::parameters::written(&page).expect("its marks");
+    assert!(written == page, "docs/api.md is out of date; `cargo xtask docs --write` rewrites it");
+    assert!(page.matches("| left out and told |").count() > 20);
+}
+
+#[test]
 fn every_trouble_is_one_that_a_client_can_have() {
     let page = document("docs/reference/errors.md");
     let cells = |name| code_cells(&page, name);

@@ -7,6 +7,8 @@ use airelays::reference;
 use crate::{Failure, cargo, root, run};
 
 const FOLDER: &str = "docs/reference";
+/// The one document of which a part is written here.
+const API: &str = "docs/api.md";
 
 /// Compares the pages, then runs the tests that read all documents.
 pub fn check() -> Result<(), Failure> {
@@ -16,6 +18,10 @@ pub fn check() -> Result<(), Failure> {
         .filter(|(path, text)| !fs::read_to_string(root().join(path)).is_ok_and(|old| old == *text))
         .map(|(path, _)| path)
         .collect();
+    let mut stale = stale;
+    if changed_api()?.is_some() {
+        stale.push(API.to_owned());
+    }
     if !stale.is_empty() {
         let stale = stale.join(", ");
         return Err(format!("{stale}: out of date\n`cargo xtask docs --write` rewrites them"));
@@ -34,7 +40,21 @@ pub fn write() -> Result<(), Failure> {
             println!("{FOLDER}/{name}.md");
         }
     }
+    if let Some(text) = changed_api()? {
+        put(&root().join(API), &text)
+            .map_err(|error| format!("{API} cannot be written: {error}"))?;
+        println!("{API}");
+    }
     Ok(())
+}
+
+/// The document with the tables of the code, unless it has them.
+fn changed_api() -> Result<Option<String>, Failure> {
+    let old = fs::read_to_string(root().join(API))
+        .map_err(|error| format!("{API} cannot be read: {error}"))?;
+    let new =
+        reference::parameters::written(&old).ok_or_else(|| format!("{API} lacks its marks"))?;
+    Ok(Some(new).filter(|new| *new != old))
 }
 
 #[expect(clippy::disallowed_methods, reason = "these files are for everyone to read")]

@@ -15,11 +15,7 @@ mod tests;
 
 use self::messages::Messages;
 use super::{
-    Draft, Options, Translated,
-    body::Writer,
-    format::Format,
-    params::{self, CHAT, CHAT_ONLY, CHOICES, COMMON, STATEFUL},
-    responses, session,
+    Draft, Options, Translated, body::Writer, format::Format, params, responses, session,
     settings::Settings,
 };
 use crate::wire::{
@@ -55,12 +51,7 @@ fn from_messages(
     options: &Options<'_>,
 ) -> Result<Translated, Reject> {
     let mut draft = Draft::new(options);
-    params::check(
-        request,
-        &[COMMON, CHOICES, STATEFUL, CHAT_ONLY, CHAT],
-        "chat.completions",
-        &mut draft.notes,
-    )?;
+    params::check(request, params::CHAT_ROUTE, &mut draft.notes)?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }

@@ -6,13 +6,8 @@
 mod tests;
 
 use super::{
-    Draft, NO_INSTRUCTIONS, Options, Translated,
-    body::Writer,
-    format::Format,
-    items,
-    params::{self, CHOICES, COMMON, COMPLETIONS, STATEFUL},
-    session,
-    settings::Settings,
+    Draft, NO_INSTRUCTIONS, Options, Translated, body::Writer, format::Format, items, params,
+    session, settings::Settings,
 };
 use crate::wire::{
     json::{Doc, Kind, Value, write::Array},
@@ -33,12 +28,7 @@ pub fn translate(body: &[u8], options: &Options<'_>) -> Result<Translated, Rejec
     let doc = Doc::parse(body)?;
     let request = doc.root().object()?;
     let mut draft = Draft::new(options);
-    params::check(
-        request,
-        &[COMMON, CHOICES, STATEFUL, COMPLETIONS],
-        "completions",
-        &mut draft.notes,
-    )?;
+    params::check(request, params::COMPLETIONS_ROUTE, &mut draft.notes)?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }

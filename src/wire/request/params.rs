@@ -17,23 +17,43 @@ use crate::wire::{
 
 #[derive(Clone, Copy, Debug)]
 pub enum Rule {
-    /// Read elsewhere.
-    Used,
+    /// Goes upstream. The words say how, where it is not as it came.
+    Sent(&'static str),
+    /// Decides about the sending or the answer, and does not go upstream itself.
+    Heeded(&'static str),
+    /// Read elsewhere, and refused there unless the words say otherwise.
+    Limited(&'static str),
     /// The backend decides this itself: checked, left out and told.
     Stripped(Expect),
     /// The backend cannot do it: refused, unless the value says what happens anyway.
-    Refused(Expect, fn(Value<'_>) -> bool),
-    /// Like `Refused` with `never`, for a reason of its own.
+    Refused(Expect, Harmless),
+    /// Like `Refused` with `NEVER`, for a reason of its own.
     Impossible(Expect, &'static str),
 }
+
+/// Values that ask for nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Harmless {
+    pub words: &'static str,
+    is: fn(Value<'_>) -> bool,
+}
+
+const NEVER: Harmless = Harmless { words: "", is: |_| false };
+const EMPTY: Harmless = Harmless { words: "empty", is: empty };
+const OFF: Harmless = Harmless { words: "false", is: |value| value.as_bool() == Some(false) };
+const ZERO: Harmless = Harmless { words: "0", is: |value| value.as_i64() == Some(0) };
+const ONE: Harmless = Harmless { words: "1", is: |value| value.as_i64() == Some(1) };
+const TEXT_ONLY: Harmless =
+    Harmless { words: "text only", is: |value| value.items().all(|modality| modality.is("text")) };
 
 /// Names of parameters with their rules. What is stripped is told in this order.
 pub type Table = [(&'static str, Rule)];
 
 use Expect::{Array, Boolean, Integer, Number, Object, String, StringOrArray};
-use Rule::{Impossible, Refused, Stripped, Used};
+use Rule::{Heeded, Impossible, Limited, Refused, Sent, Stripped};
 
 const NOT_STORED: &str = "`previous_response_id` is not supported: the subscription backend stores no responses. Send the whole history in `input`, or use `conversation`.";
+const LIMIT: &str = "as `max_output_tokens`, raised to what the upstream takes at least";
 
 /// What all dialects treat alike.
 pub const COMMON: &Table = &[
@@ -47,60 +67,63 @@ pub const COMMON: &Table = &[
     ("metadata", Stripped(Object)),
     ("prompt_cache_retention", Stripped(String)),
     ("prompt_cache_options", Stripped(Object)),
-    ("stop", Refused(StringOrArray, empty)),
-    ("logit_bias", Refused(Object, empty)),
-    ("moderation", Refused(Object, never)),
-    ("model", Used),
-    ("instructions", Used),
-    ("stream", Used),
-    ("stream_options", Used),
-    ("store", Used),
-    ("service_tier", Used),
-    ("prompt_cache_key", Used),
-    ("conversation", Used),
-    ("reasoning", Used),
-    ("max_output_tokens", Used),
+    ("stop", Refused(StringOrArray, EMPTY)),
+    ("logit_bias", Refused(Object, EMPTY)),
+    ("moderation", Refused(Object, NEVER)),
+    ("model", Sent("with aliases, an effort in it and capitals resolved")),
+    ("instructions", Sent("`.` where there are none")),
+    ("stream", Heeded("the upstream always streams; a whole answer is put together here")),
+    ("stream_options", Heeded("told when there is no stream")),
+    ("store", Limited("false")),
+    (
+        "service_tier",
+        Sent("`priority`, and `fast` as that; `default`, `flex` and `scale` are told"),
+    ),
+    ("prompt_cache_key", Sent("and names the session")),
+    ("conversation", Limited("empty; there are no conversations yet")),
+    ("reasoning", Sent("`effort`, `summary`, `generate_summary` and `context`")),
+    ("max_output_tokens", Sent("")),
 ];
 
 /// What only the chat and completions documents name.
 pub const CHOICES: &Table = &[
-    ("n", Used),
-    ("max_tokens", Used),
-    ("max_completion_tokens", Used),
-    ("reasoning_effort", Used),
-    ("verbosity", Used),
+    ("n", Limited("1")),
+    ("max_tokens", Sent(LIMIT)),
+    ("max_completion_tokens", Sent(LIMIT)),
+    ("reasoning_effort", Sent("as `reasoning.effort`")),
+    ("verbosity", Sent("as `text.verbosity`")),
 ];
 
 /// What the Responses document alone names, and other routes cannot do without loss.
 pub const STATEFUL: &Table = &[
     ("previous_response_id", Impossible(String, NOT_STORED)),
-    ("background", Refused(Boolean, off)),
+    ("background", Refused(Boolean, OFF)),
 ];
 
 /// What the chat document names and the backend cannot do.
 pub const CHAT_ONLY: &Table = &[
-    ("audio", Refused(Object, never)),
-    ("modalities", Refused(Array, text_only)),
-    ("prediction", Refused(Object, never)),
-    ("logprobs", Refused(Boolean, off)),
+    ("audio", Refused(Object, NEVER)),
+    ("modalities", Refused(Array, TEXT_ONLY)),
+    ("prediction", Refused(Object, NEVER)),
+    ("logprobs", Refused(Boolean, OFF)),
 ];
 
 /// What else only the chat document names.
 pub const CHAT: &Table = &[
-    ("top_logprobs", Refused(Integer, zero)),
-    ("messages", Used),
-    ("response_format", Used),
-    ("tools", Used),
-    ("tool_choice", Used),
-    ("parallel_tool_calls", Used),
-    ("functions", Used),
-    ("function_call", Used),
-    ("web_search_options", Used),
+    ("top_logprobs", Refused(Integer, ZERO)),
+    ("messages", Sent("as `instructions` and `input`")),
+    ("response_format", Sent("as `text.format`")),
+    ("tools", Sent("functions, custom tools and web search, in the flat form")),
+    ("tool_choice", Sent("in the flat form")),
+    ("parallel_tool_calls", Sent("where there are tools")),
+    ("functions", Sent("as `tools`; the answer has the older form")),
+    ("function_call", Sent("as `tool_choice`")),
+    ("web_search_options", Sent("as the tool `web_search`")),
 ];
 
 /// What only the Responses document names.
 pub const RESPONSES: &Table = &[
-    ("top_logprobs", Refused(Integer, zero)),
+    ("top_logprobs", Refused(Integer, ZERO)),
     (
         "prompt",
         Impossible(
@@ -110,44 +133,64 @@ pub const RESPONSES: &Table = &[
     ),
     ("max_tool_calls", Stripped(Integer)),
     ("context_management", Stripped(Array)),
-    ("input", Used),
-    ("text", Used),
-    ("include", Used),
-    ("tools", Used),
-    ("tool_choice", Used),
-    ("parallel_tool_calls", Used),
-    ("client_metadata", Used),
-    ("truncation", Used),
+    ("input", Sent("as a list, without ids of messages and calls")),
+    ("text", Sent("`format` and `verbosity`")),
+    ("include", Sent("what the upstream can include; the rest is told")),
+    ("tools", Sent("hosted tools that the backend does not have are refused")),
+    ("tool_choice", Sent("")),
+    ("parallel_tool_calls", Sent("")),
+    ("client_metadata", Sent("")),
+    ("truncation", Heeded("`disabled` is what happens; `auto` is told")),
 ];
+
+/// The shape of an answer as the chat document has it. Whoever asks for one gets it.
+pub const SHAPE: &Table = &[("response_format", Sent("as `text.format`"))];
+
+/// What a Responses body cannot have beside its input.
+pub const NO_CHAT: &Table = &[(
+    "messages",
+    Impossible(Array, "`messages` belongs to chat completions: send what it holds as `input`."),
+)];
 
 /// What only the completions document names.
 pub const COMPLETIONS: &Table = &[
-    ("best_of", Refused(Integer, one)),
-    ("echo", Refused(Boolean, off)),
-    ("logprobs", Refused(Integer, never)),
-    ("suffix", Refused(String, empty)),
-    ("prompt", Used),
+    ("best_of", Refused(Integer, ONE)),
+    ("echo", Refused(Boolean, OFF)),
+    ("logprobs", Refused(Integer, NEVER)),
+    ("suffix", Refused(String, EMPTY)),
+    ("prompt", Sent("one text, as a message of a user")),
 ];
 
-/// Applies `tables` to the fields of `request`. `route` is what messages call the route.
+/// The tables of a route, under the name that messages have for it.
+pub type Route = (&'static str, &'static [&'static Table]);
+
+pub const CHAT_ROUTE: Route = ("chat.completions", &[COMMON, CHOICES, STATEFUL, CHAT_ONLY, CHAT]);
+pub const CHAT_ROUTE_WITH_INPUT: Route =
+    ("chat.completions", &[COMMON, CHOICES, STATEFUL, RESPONSES, SHAPE, CHAT_ONLY]);
+pub const COMPLETIONS_ROUTE: Route = ("completions", &[COMMON, CHOICES, STATEFUL, COMPLETIONS]);
+pub const RESPONSES_ROUTE: Route =
+    ("responses", &[COMMON, CHOICES, STATEFUL, RESPONSES, SHAPE, NO_CHAT]);
+pub const COMPACTION_ROUTE: Route =
+    ("responses.compact", &[COMMON, CHOICES, STATEFUL, RESPONSES, SHAPE, NO_CHAT]);
+
+/// Applies the tables of a route to the fields of `request`.
 ///
 /// # Errors
 ///
 /// When a parameter has a wrong type or cannot be done.
 pub fn check<'a>(
     request: Value<'a>,
-    tables: &[&Table],
-    route: &str,
+    (route, tables): Route,
     notes: &mut Notes<'a>,
 ) -> Result<(), Reject> {
     let mut refused = Vec::new();
     for (name, rule) in tables.iter().copied().flatten() {
         let Some(value) = request.given(name) else { continue };
         match rule {
-            Used => {}
+            Sent(_) | Heeded(_) | Limited(_) => {}
             Stripped(expected) => notes.lead(value.expect(*expected)?),
             Refused(expected, harmless) => {
-                if !harmless(value.expect(*expected)?) {
+                if !(harmless.is)(value.expect(*expected)?) {
                     refused.push(*name);
                 }
             }
@@ -171,10 +214,6 @@ pub fn check<'a>(
     Ok(())
 }
 
-fn never(_: Value<'_>) -> bool {
-    false
-}
-
 fn empty(value: Value<'_>) -> bool {
     match value.kind() {
         Kind::String => value.is(""),
@@ -183,20 +222,4 @@ fn empty(value: Value<'_>) -> bool {
         }
         Kind::Null | Kind::Bool | Kind::Number => false,
     }
-}
-
-fn off(value: Value<'_>) -> bool {
-    value.as_bool() == Some(false)
-}
-
-fn zero(value: Value<'_>) -> bool {
-    value.as_i64() == Some(0)
-}
-
-fn one(value: Value<'_>) -> bool {
-    value.as_i64() == Some(1)
-}
-
-fn text_only(value: Value<'_>) -> bool {
-    value.items().all(|modality| modality.is("text"))
 }

@@ -6,13 +6,8 @@
 mod tests;
 
 use super::{
-    Draft, NO_INSTRUCTIONS, Options, Translated,
-    body::Writer,
-    format::Format,
-    items,
-    params::{self, CHAT_ONLY, CHOICES, COMMON, RESPONSES, Rule, STATEFUL, Table},
-    session,
-    settings::Settings,
+    Draft, NO_INSTRUCTIONS, Options, Translated, body::Writer, format::Format, items, params,
+    session, settings::Settings,
 };
 use crate::wire::{
     json::{Doc, Value, write::Array},
@@ -35,18 +30,6 @@ const INCLUDABLE: &[&str] = &[
     "reasoning.encrypted_content",
     "web_search_call.action.sources",
 ];
-
-/// The shape of an answer as the chat document has it. Whoever asks for one gets it.
-const SHAPE: &Table = &[("response_format", Rule::Used)];
-
-/// What a body of this dialect cannot have beside its input.
-const NO_CHAT: &Table = &[(
-    "messages",
-    Rule::Impossible(
-        Expect::Array,
-        "`messages` belongs to chat completions: send what it holds as `input`.",
-    ),
-)];
 
 /// The route that a body of this dialect came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +60,12 @@ pub fn from_request(
     route: Route,
 ) -> Result<Translated, Reject> {
     let mut draft = Draft::new(options);
-    let (name, own) = match route {
-        Route::Responses => ("responses", NO_CHAT),
-        Route::Chat => ("chat.completions", CHAT_ONLY),
-        Route::Compaction => ("responses.compact", NO_CHAT),
+    let tables = match route {
+        Route::Responses => params::RESPONSES_ROUTE,
+        Route::Chat => params::CHAT_ROUTE_WITH_INPUT,
+        Route::Compaction => params::COMPACTION_ROUTE,
     };
-    params::check(
-        request,
-        &[COMMON, CHOICES, STATEFUL, RESPONSES, SHAPE, own],
-        name,
-        &mut draft.notes,
-    )?;
+    params::check(request, tables, &mut draft.notes)?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }

@@ -208,15 +208,11 @@ fn a_wrong_type_anywhere_is_refused_or_harmless() {
 /// Each parameter of the tables with a value of a wrong type is refused by its name.
 #[test]
 fn a_parameter_of_a_wrong_type_is_named() {
-    use super::params::{CHAT, CHAT_ONLY, CHOICES, COMMON, COMPLETIONS, RESPONSES, Rule, STATEFUL};
-    let tables = [
-        [COMMON, CHOICES, STATEFUL, CHAT_ONLY, CHAT],
-        [COMMON, CHOICES, STATEFUL, RESPONSES, &[]],
-        [COMMON, CHOICES, STATEFUL, COMPLETIONS, &[]],
-    ];
+    use super::params::{CHAT_ROUTE, COMPLETIONS_ROUTE, RESPONSES_ROUTE, Rule};
+    let tables = [CHAT_ROUTE, RESPONSES_ROUTE, COMPLETIONS_ROUTE].map(|(_, tables)| tables);
     for (((dialect, translate), full), tables) in DIALECTS.into_iter().zip(FULL).zip(tables) {
         let doc = Doc::parse(full.as_bytes()).expect("valid");
-        for (name, rule) in tables.into_iter().flatten() {
+        for (name, rule) in tables.iter().copied().flatten() {
             let wrong: &[u8] =
                 if matches!(rule, Rule::Stripped(Expect::Number)) { b"[7]" } else { b"1.5" };
             let mut body = Vec::new();
@@ -230,6 +226,32 @@ fn a_parameter_of_a_wrong_type_is_named() {
             let param = reject.param.unwrap_or_default();
             assert_eq!(param, *name, "{dialect}");
         }
+    }
+}
+
+/// What the tables say of a parameter is what happens to it.
+#[test]
+fn a_parameter_is_told_exactly_if_it_is_left_out() {
+    use super::params::{CHAT_ROUTE, COMPLETIONS_ROUTE, RESPONSES_ROUTE, Rule};
+    // Several names of one thing, of which one is sent and the others are told; and a tier, of
+    // which it depends on the value.
+    const AGAIN: &[&str] =
+        &["max_tokens", "max_output_tokens", "function_call", "verbosity", "service_tier"];
+    let routes = [CHAT_ROUTE, RESPONSES_ROUTE, COMPLETIONS_ROUTE];
+    for (((dialect, translate), full), (_, tables)) in DIALECTS.into_iter().zip(FULL).zip(routes) {
+        let ignored = translate(full.as_bytes(), &OPTIONS).expect("valid").ignored;
+        let doc = Doc::parse(full.as_bytes()).expect("valid");
+        let mut n_known = 0;
+        for (name, rule) in tables.iter().copied().flatten() {
+            if doc.root().given(name).is_none() || AGAIN.contains(name) {
+                continue;
+            }
+            n_known += 1;
+            let is_told = ignored.iter().any(|path| path == name);
+            assert_eq!(is_told, matches!(rule, Rule::Stripped(_)), "{dialect}: {name}");
+        }
+        assert!(n_known > 15, "{dialect}: {n_known}");
+        assert!(ignored.iter().any(|path| path == "unknown"), "{dialect}");
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use expect_test::expect_file;
 
-use super::{
+use crate::wire::{
     json::Doc,
     reply::{
         End, Progress, Reader, Unreadable, chat, completions,
