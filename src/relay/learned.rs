@@ -28,6 +28,8 @@ pub enum Lesson {
     Parameter(String),
     /// A limit of the answer that is lower than this.
     LeastOutput(u64),
+    /// An effort that is less than this.
+    LeastEffort(String),
     /// A compaction in a stream; there is a route for it.
     CompactionRoute,
 }
@@ -37,7 +39,8 @@ impl Lesson {
     pub fn of(failure: &Failure) -> Option<Self> {
         let parameter =
             failure.unsupported_parameter().map(|name| Self::Parameter(name.to_owned()));
-        parameter.or_else(|| failure.least_output().map(Self::LeastOutput))
+        let effort = || failure.least_effort().map(|least| Self::LeastEffort(least.to_owned()));
+        parameter.or_else(|| failure.least_output().map(Self::LeastOutput)).or_else(effort)
     }
 
     /// `request` as it has to be, or `None` when it heeds this already or there is none that does.
@@ -45,6 +48,7 @@ impl Lesson {
         match self {
             Self::Parameter(name) => request.without(name),
             Self::LeastOutput(least) => request.with_least_output(*least),
+            Self::LeastEffort(least) => request.with_least_effort(least),
             Self::CompactionRoute => None,
         }
     }

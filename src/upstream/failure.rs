@@ -207,6 +207,21 @@ impl Failure {
         least.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }
 
+    /// The least effort that a model has, when it is an effort that the upstream refuses.
+    ///
+    /// `unsupported_value`: "… Supported values are: 'low', 'medium', and 'high'."
+    pub fn least_effort(&self) -> Option<&str> {
+        let Self::Request(refusal) = self else { return None };
+        let is_about = |given: &Option<String>, name| given.as_deref() == Some(name);
+        if !is_about(&refusal.param, "reasoning.effort")
+            || !is_about(&refusal.code, "unsupported_value")
+        {
+            return None;
+        }
+        let (_, supported) = refusal.message.split_once("Supported values are: ")?;
+        supported.split('\'').nth(1)
+    }
+
     /// How long the upstream asks to wait, or until its limit resets.
     pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         match self {

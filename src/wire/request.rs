@@ -173,6 +173,31 @@ impl Translated {
         Some(Self { body, ignored, ..self.clone() })
     }
 
+    /// This request with the effort `least` in place of one that asks for as little as possible,
+    /// which is then told. `None` if it asks for another: that is the model's to refuse.
+    pub fn with_least_effort(&self, least: &str) -> Option<Self> {
+        const LITTLE: [&str; 2] = ["none", "minimal"];
+        let reasoning = Doc::parse(self.body.value("reasoning")?).ok()?;
+        let effort = reasoning.root().get("effort")?;
+        if effort.is(least) || !LITTLE.iter().any(|little| effort.is(little)) {
+            return None;
+        }
+        let mut value = Vec::new();
+        let mut object = Object::open(&mut value);
+        for entry in reasoning.root().entries() {
+            if entry.key.is("effort") {
+                object.text("effort", least);
+            } else {
+                object.raw_field(entry.key.raw()).extend_from_slice(entry.value.raw());
+            }
+        }
+        object.close();
+        let body = self.body.with("reasoning", &value)?;
+        let mut ignored = self.ignored.clone();
+        ignored.extend(self.own.of("reasoning.effort"));
+        Some(Self { body, ignored, ..self.clone() })
+    }
+
     /// This request without the reasoning of earlier turns, which one account encrypts and another
     /// cannot read. `None` if there is none.
     pub fn without_reasoning(&self) -> Option<Self> {

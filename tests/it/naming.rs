@@ -72,6 +72,35 @@ async fn an_effort_that_a_model_does_not_have_is_refused_with_those_it_has() {
 }
 
 #[tokio::test]
+async fn who_asks_for_as_little_as_possible_gets_the_least_there_is_and_is_told() {
+    let relay = Relay::start().await;
+    // The first request finds out; the others know.
+    let mut n_sent = 2;
+    for dialect in Dialect::ALL {
+        for effort in ["none", "minimal"] {
+            relay.simulator.clear();
+            let mut body = dialect.body("hello");
+            let own = match dialect {
+                Dialect::Responses => {
+                    body["reasoning"] = json!({"effort": effort});
+                    "reasoning.effort"
+                }
+                Dialect::Chat | Dialect::Completions => {
+                    body["reasoning_effort"] = json!(effort);
+                    "reasoning_effort"
+                }
+            };
+            let reply = relay.post(dialect.path(), &body).await;
+            assert_eq!(reply.status, 200, "{effort} on {dialect:?}: {reply:?}");
+            assert_eq!(reply.header("x-airelays-ignored-parameters"), Some(own));
+            assert_eq!(relay.last_upstream_body()["reasoning"]["effort"], "low");
+            assert_eq!(relay.upstream_requests().len(), n_sent);
+            n_sent = 1;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_list_has_the_owners_names() {
     let relay = Setup::new().set("AIRELAYS_MODEL_ALIASES", ALIASES).start().await;
     let list = relay.get("/v1/models").await.json();

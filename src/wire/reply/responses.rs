@@ -45,11 +45,13 @@ pub struct Forward {
     items: Items,
     /// The last event, for the number that the next one has.
     last: Bytes,
+    /// The event that began the answer, for what the one that says that it failed leaves out.
+    created: Bytes,
 }
 
 impl Forward {
     pub fn new(wanted: Wanted, names: ToolNames) -> Self {
-        Self { wanted, names, items: Items::default(), last: Bytes::new() }
+        Self { wanted, names, items: Items::default(), last: Bytes::new(), created: Bytes::new() }
     }
 
     /// The `sequence_number` of an event that follows what has been passed on.
@@ -83,6 +85,9 @@ impl Forward {
             }
             if is_object(&frame.data) {
                 self.last = run.slice(at..end);
+                if EventKind::of(&frame) == EventKind::Created {
+                    self.created = self.last.clone();
+                }
             }
             at = end;
             if next != Progress::More {
@@ -108,7 +113,7 @@ impl Forward {
             return Ok((final_event(frame, &whole.body, name), whole.progress));
         }
         if kind == EventKind::Failed {
-            return Ok((failed_event(frame), failed()));
+            return Ok((self.failed_event(frame), failed()));
         }
         if kind == EventKind::Error {
             return Ok((error_event(frame, self.next_number()), failed()));
@@ -124,6 +129,47 @@ impl Forward {
             self.items.note(kind, frame, &self.names)?.or_else(|| self.bared(frame))
         };
         Ok((change, Progress::More))
+    }
+
+    /// What stands in the place of an event that says that the answer failed, unless it stays.
+    ///
+    /// The upstream leaves out what the document and its clients count on: what the answer was to
+    /// be, and the output that there is.
+    fn failed_event(&mut self, frame: &Frame<'_>) -> Option<Vec<u8>> {
+        let event = Object::read(&frame.data)?;
+        let given = event.raw("response")?.get().as_bytes();
+        let failed = Object::read(given)?;
+        let created = sse::frames(&self.created).next();
+        let created = created.as_ref().and_then(|created| Object::read(&created.data));
+        let created = created.as_ref().and_then(|created| created.object("response"));
+        let mut whole = given.to_vec();
+        let mut put = |name: &str, value: &[u8]| {
+            let mut next = Vec::with_capacity(whole.len() + value.len());
+            if let Some(object) = Object::read(&whole) {
+                write_with(&object, name, value, &mut next);
+                whole = next;
+            }
+        };
+        let is_given = |name: &str| failed.fields().any(|(known, _)| known == name);
+        for (name, value) in created.iter().flat_map(Object::fields) {
+            if !is_given(name) {
+                put(name, value.get().as_bytes());
+            }
+        }
+        if failed.list("output").is_none_or(|output| output.is_empty()) {
+            let id = failed.text("id").unwrap_or_default();
+            put("output", &self.items.output(EventKind::Incomplete, &id));
+        }
+        if let Some(error) = failed.object("error")
+            && let Some(message) = error.raw("message").map(RawValue::get)
+            && let Cow::Owned(masked) = masked(message)
+        {
+            let mut clean = Vec::new();
+            write_with(&error, "message", masked.as_bytes(), &mut clean);
+            put("error", &clean);
+        }
+        let whole = mended(&whole, &self.names).unwrap_or(whole);
+        with_member(frame, "response", &whole)
     }
 
     /// The event without its padding, if it has some that is not wanted.
@@ -243,25 +289,6 @@ fn mended(raw: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
 fn response_event(frame: &Frame<'_>, names: &ToolNames) -> Option<Vec<u8>> {
     let event = Object::read(&frame.data)?;
     with_member(frame, "response", &mended(event.raw("response")?.get().as_bytes(), names)?)
-}
-
-/// What stands in the place of an event that says that the answer failed, unless it stays.
-fn failed_event(frame: &Frame<'_>) -> Option<Vec<u8>> {
-    let event = Object::read(&frame.data)?;
-    let response = event.raw("response")?.get().as_bytes();
-    let mut kept = without_owner(response);
-    let object = Object::read(response)?;
-    if let Some(error) = object.object("error")
-        && let Some(message) = error.raw("message").map(RawValue::get)
-        && let Cow::Owned(masked) = masked(message)
-    {
-        let (mut clean, mut whole) = (Vec::new(), Vec::new());
-        write_with(&error, "message", masked.as_bytes(), &mut clean);
-        let before = kept.as_deref().unwrap_or(response);
-        write_with(&Object::read(before)?, "error", &clean, &mut whole);
-        kept = Some(whole);
-    }
-    with_member(frame, "response", &kept?)
 }
 
 /// What stands in the place of the last event, unless it stays. With a `name` it is called that.

@@ -156,10 +156,12 @@ fn write_item<'a>(
             write_output(items.item(), item, &kind, draft)
         }
         "reasoning" => write_reasoning(items, item, draft),
-        "item_reference" => Err(Reject::invalid(
-            item,
-            "Items cannot be referred to by id: the subscription backend stores none. Send the item itself.",
-        )),
+        "item_reference" => refer(item, draft),
+        // What the backend made is gone with it, unless the item holds it.
+        "image_generation_call" if item.given("result").is_none() => {
+            draft.notes.drop(item);
+            Ok(())
+        }
         _ if draft.options.no_tools && brings_tools(item) => {
             Err(Reject::unsupported(item.path(), "This route disables tools."))
         }
@@ -285,6 +287,21 @@ fn write_output<'a>(
     pass_metadata(&mut item, answer);
     item.close();
     Ok(())
+}
+
+/// A reference to an item that the backend has not stored. One to what the backend did or thought
+/// by itself is left out like reasoning that nobody can read; without one to what was said, the
+/// dialogue would be another.
+fn refer<'a>(item: Value<'a>, draft: &mut Draft<'a>) -> Result<(), Reject> {
+    let id = item.required("id")?.string()?;
+    if ["rs_", "ws_", "ig_"].iter().any(|kind| id.starts_with(kind)) {
+        draft.notes.drop(item);
+        return Ok(());
+    }
+    Err(Reject::invalid(
+        item,
+        "Items cannot be referred to by id: the subscription backend stores none. Send the item itself, as clients do that are told `store: false`.",
+    ))
 }
 
 fn pass_metadata(item: &mut Object<'_>, from: Value<'_>) {

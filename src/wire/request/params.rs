@@ -52,7 +52,7 @@ pub type Table = [(&'static str, Rule)];
 use Expect::{Array, Boolean, Integer, Number, Object, String, StringOrArray};
 use Rule::{Heeded, Impossible, Limited, Refused, Sent, Stripped};
 
-const NOT_STORED: &str = "`previous_response_id` is not supported: the subscription backend stores no responses. Send the whole history in `input`, or use `conversation`.";
+const NOT_STORED: &str = "`previous_response_id` is not supported: the subscription backend stores no responses. Send the whole history in `input`.";
 const LIMIT: &str = "as `max_output_tokens`, raised to what the upstream takes at least";
 
 /// What all dialects treat alike.

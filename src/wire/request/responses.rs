@@ -10,7 +10,10 @@ use super::{
     session, settings::Settings,
 };
 use crate::wire::{
-    json::{Doc, Value, write::Array},
+    json::{
+        Doc, Value,
+        write::{self, Array},
+    },
     notes::Notes,
     read::Expect,
     reject::Reject,
@@ -30,6 +33,8 @@ const INCLUDABLE: &[&str] = &[
     "reasoning.encrypted_content",
     "web_search_call.action.sources",
 ];
+
+const REASONING: &str = "reasoning.encrypted_content";
 
 /// The route that a body of this dialect came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +107,7 @@ pub fn from_request(
     settings.write_reasoning(&mut body, options);
     body.raw("store", b"false");
     body.raw("stream", b"true");
-    write_include(&mut body, request, &mut draft.notes)?;
+    write_include(&mut body, request, route, &mut draft.notes)?;
     let opening = std::iter::once(instructions).chain(items::opening(input));
     let session = session(options, &settings, &opening.collect::<Vec<_>>());
     settings.write_text(&mut body, &format)?;
@@ -187,11 +192,12 @@ fn write_tools<'a>(
 fn write_include<'a>(
     body: &mut Writer,
     request: Value<'a>,
+    route: Route,
     notes: &mut Notes<'a>,
 ) -> Result<(), Reject> {
-    let Some(include) = request.given("include") else { return Ok(()) };
+    let include = request.given("include").map(Value::array).transpose()?;
     let mut included = Vec::new();
-    for name in include.array()?.items() {
+    for name in include.into_iter().flat_map(Value::items) {
         name.expect(Expect::String)?;
         if INCLUDABLE.iter().any(|known| name.is(known)) {
             included.push(name);
@@ -199,12 +205,19 @@ fn write_include<'a>(
             notes.drop(name);
         }
     }
-    if included.is_empty() {
+    // Who expects the other side to remember sends reasoning back as it came; without what is
+    // encrypted in it, it would be lost.
+    let remembers = route == Route::Responses && request.given("store").is_none();
+    let has_reasoning = included.iter().any(|name| name.is(REASONING));
+    if included.is_empty() && !remembers {
         return Ok(());
     }
     let mut written = Array::open(body.field("include"));
     for name in included {
         written.item().extend_from_slice(name.raw());
+    }
+    if remembers && !has_reasoning {
+        write::string(written.item(), REASONING);
     }
     written.close();
     Ok(())

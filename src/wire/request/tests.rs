@@ -89,6 +89,7 @@ fn show(result: Result<Translated, Reject>) -> String {
             "store" => "false",
             "stream" => "true",
             "prompt_cache_key" => &own_key,
+            "include" => r#"["reasoning.encrypted_content"]"#,
             _ => "",
         };
         if entry.value.raw() != usual.as_bytes() {
@@ -356,6 +357,46 @@ fn a_refused_parameter_is_cut_and_told() {
     assert_eq!(without.ignored, ["top_p", "max_tokens"], "as the client calls it");
     assert!(without.without("max_output_tokens").is_none());
     assert!(translated.without("input").is_none());
+}
+
+#[test]
+fn who_expects_to_be_remembered_gets_reasoning_to_send_back() {
+    let include = |rest: &str| {
+        let body = format!(r#"{{"model":"m","input":"a"{rest}}}"#);
+        let translated = responses::translate(body.as_bytes(), &OPTIONS).expect("valid");
+        let doc = upstream(translated.body());
+        doc.root().get("include").map(|include| String::from_utf8_lossy(include.raw()).into_owned())
+    };
+    let reasoning = r#"["reasoning.encrypted_content"]"#;
+    let sources = r#"["web_search_call.action.sources","reasoning.encrypted_content"]"#;
+    for (rest, expected) in [
+        ("", Some(reasoning)),
+        (r#","include":[]"#, Some(reasoning)),
+        (r#","include":["reasoning.encrypted_content"]"#, Some(reasoning)),
+        (r#","include":["web_search_call.action.sources"]"#, Some(sources)),
+        (r#","store":false"#, None),
+        (r#","store":false,"include":["reasoning.encrypted_content"]"#, Some(reasoning)),
+    ] {
+        assert_eq!(include(rest).as_deref(), expected, "{rest}");
+    }
+}
+
+#[test]
+fn only_as_little_as_possible_becomes_the_least() {
+    let effort =
+        |effort: &str| chat_of(&format!(r#"{FIRST},"reasoning_effort":"{effort}""#), &OPTIONS);
+    for little in ["none", "minimal"] {
+        let least = effort(little).with_least_effort("low").expect("it asks for less");
+        let doc = upstream(least.body());
+        let found = doc.root().get("reasoning").and_then(|reasoning| reasoning.get("effort"));
+        assert!(found.is_some_and(|effort| effort.is("low")));
+        assert_eq!(least.ignored, ["reasoning_effort"]);
+        assert!(least.with_least_effort("low").is_none());
+    }
+    for other in ["low", "max", "of_tomorrow"] {
+        assert!(effort(other).with_least_effort("low").is_none(), "{other}");
+    }
+    assert!(chat_of(FIRST, &OPTIONS).with_least_effort("low").is_none());
 }
 
 #[test]
