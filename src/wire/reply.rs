@@ -13,6 +13,7 @@
 
 pub mod chat;
 pub mod compaction;
+mod complete;
 pub mod completions;
 #[cfg(any(test, feature = "internals"))]
 pub mod heard;
@@ -273,6 +274,8 @@ impl Reader {
             }
             EventKind::RefusalDone => self.refusal_done(&parse(frame)?, sink),
             EventKind::SummaryPartAdded
+            | EventKind::PartAdded
+            | EventKind::PartDone
             | EventKind::Handshake
             | EventKind::Private
             | EventKind::Other => {}

@@ -59,10 +59,7 @@ async fn a_whole_answer_is_put_together_in_every_world() {
                     if quirk == "deltas: 3" { "word1 word2 word3 " } else { "one two three" };
                 let told = dialect.told(streamed.text());
                 assert!(told.is_complete, "{value} {quirk} {dialect:?}");
-                // A stream of its own dialect is passed on as it came, without deltas if need be.
-                if dialect != Dialect::Responses || quirk != "no-deltas" {
-                    assert_eq!(told.text, expected, "{value} {quirk} {dialect:?}");
-                }
+                assert_eq!(told.text, expected, "{value} {quirk} {dialect:?}");
                 let whole = relay.say(dialect, &text).await.json();
                 assert_eq!(dialect.text(&whole), expected, "{value} {quirk} {dialect:?}");
             }

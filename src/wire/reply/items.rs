@@ -14,14 +14,24 @@ use crate::{
     wire::{
         event::{Delta, EventKind, Item, ItemEvent, read},
         json::write::Array,
-        reply::{Place, Unreadable, chat::write_string, joined::Joined, unreadable},
-        sse::Frame,
+        reply::{
+            Place, Unreadable,
+            chat::write_string,
+            complete::{Missing, Seen},
+            joined::Joined,
+            unreadable,
+        },
+        sse::{self, Frame},
         tools::ToolNames,
     },
 };
 
 #[derive(Debug, Default)]
-pub struct Items(Vec<Arriving>);
+pub struct Items {
+    all: Vec<Arriving>,
+    /// The response's id without its kind, for what has no name of its own.
+    response: String,
+}
 
 #[derive(Debug, Default)]
 struct Arriving {
@@ -33,10 +43,28 @@ struct Arriving {
     /// The pieces of its text, arguments or input.
     pieces: Joined,
     refusal: Joined,
+    seen: Seen,
+}
+
+/// What has to become of an event before a client gets it.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// Events that are missing before it: objects without a `sequence_number`.
+    pub missing: Vec<Vec<u8>>,
+    /// What stands in its place, if something has to; nothing, if it cannot be told yet.
+    pub change: Option<Vec<u8>>,
 }
 
 impl Items {
-    /// Keeps what `frame` brings. Gives the event that stands in its place, if one has to.
+    /// Learns from an event that carries the response what it is called.
+    pub fn of_response(&mut self, frame: &Frame<'_>) {
+        let response = Object::read(&frame.data).and_then(|event| event.object("response"));
+        if let Some(id) = response.and_then(|response| response.text("id")) {
+            id.strip_prefix("resp_").unwrap_or(&id).clone_into(&mut self.response);
+        }
+    }
+
+    /// Keeps what `frame` brings.
     ///
     /// # Errors
     ///
@@ -46,23 +74,36 @@ impl Items {
         kind: EventKind,
         frame: &Frame<'_>,
         names: &ToolNames,
-    ) -> Result<Option<Vec<u8>>, Unreadable> {
-        if matches!(kind, EventKind::ItemAdded | EventKind::ItemDone) {
-            return self.note_item(kind, frame, names);
-        }
-        if matches!(
-            kind,
+    ) -> Result<Noted, Unreadable> {
+        match kind {
+            EventKind::ItemAdded | EventKind::ItemDone => self.note_item(kind, frame, names),
             EventKind::TextDelta
-                | EventKind::RefusalDelta
-                | EventKind::ArgumentsDelta
-                | EventKind::InputDelta
-        ) {
-            self.note_piece(kind, frame).ok_or_else(|| unreadable(frame))?;
+            | EventKind::RefusalDelta
+            | EventKind::ArgumentsDelta
+            | EventKind::InputDelta => {
+                self.note_event(kind, frame).ok_or_else(|| unreadable(frame))
+            }
+            EventKind::TextDone
+            | EventKind::RefusalDone
+            | EventKind::ArgumentsDone
+            | EventKind::InputDone
+            | EventKind::PartAdded
+            | EventKind::PartDone
+            | EventKind::AnnotationAdded => Ok(self.note_event(kind, frame).unwrap_or_default()),
+            EventKind::Created
+            | EventKind::Handshake
+            | EventKind::Private
+            | EventKind::SummaryPartAdded
+            | EventKind::SummaryDelta
+            | EventKind::SummaryDone
+            | EventKind::ReasoningDelta
+            | EventKind::ReasoningDone
+            | EventKind::Completed
+            | EventKind::Incomplete
+            | EventKind::Failed
+            | EventKind::Error
+            | EventKind::Other => Ok(Noted::default()),
         }
-        if matches!(kind, EventKind::TextDone | EventKind::ArgumentsDone | EventKind::InputDone) {
-            self.note_whole(frame);
-        }
-        Ok(None)
     }
 
     fn note_item(
@@ -70,7 +111,7 @@ impl Items {
         kind: EventKind,
         frame: &Frame<'_>,
         names: &ToolNames,
-    ) -> Result<Option<Vec<u8>>, Unreadable> {
+    ) -> Result<Noted, Unreadable> {
         let parts = || {
             let event: ItemEvent<'_> = serde_json::from_slice(&frame.data).ok()?;
             Some((read::<Item<'_>>(event.item)?, event))
@@ -78,81 +119,165 @@ impl Items {
         let (item, event) = parts().ok_or_else(|| unreadable(frame))?;
         let raw = event.item.get().as_bytes();
         let own = own_name(raw, names);
+        let index = event.output_index();
         let changed = own.as_ref().and_then(|own| with_member(frame, "item", own));
-        let arriving = self.at(event.output_index(), item.id());
-        let kept = Some(own.unwrap_or_else(|| raw.to_vec()));
+        let at = self.at(index, item.id());
+        let change = match index {
+            Some(_) => changed,
+            None => self.indexed(at, frame, changed),
+        };
+        let mut missing = Vec::new();
+        let kept = own.unwrap_or_else(|| raw.to_vec());
         if kind == EventKind::ItemDone {
-            arriving.done = kept;
+            let (id, index) = (self.id_of(at), self.index_of(at));
+            let arriving = &mut self.all[at];
+            if let Ok(item) = serde_json::from_slice::<Item<'_>>(&kept) {
+                let mut missing = Missing { out: &mut missing, id: &id, index };
+                arriving.seen.item_done(&kept, &item, &mut missing);
+            }
+            arriving.done = Some(kept);
             arriving.pieces = Joined::default();
         } else {
-            arriving.added = kept;
+            self.all[at].seen.announced();
+            self.all[at].added = Some(kept);
         }
-        Ok(changed)
+        Ok(Noted { missing, change })
     }
 
-    fn note_piece(&mut self, kind: EventKind, frame: &Frame<'_>) -> Option<()> {
+    /// A piece of an item, or the whole of one of its texts.
+    fn note_event(&mut self, kind: EventKind, frame: &Frame<'_>) -> Option<Noted> {
         let event: Delta<'_> = serde_json::from_slice(&frame.data).ok()?;
-        let piece = event.delta()?;
-        let arriving = self.of(&event);
-        if kind == EventKind::RefusalDelta {
-            arriving.refusal.push(piece);
-        } else {
-            arriving.pieces.push(piece);
-        }
-        Some(())
-    }
-
-    /// What comes whole matters only when it did not come in pieces.
-    fn note_whole(&mut self, frame: &Frame<'_>) {
-        let Ok(event) = serde_json::from_slice::<Delta<'_>>(&frame.data) else { return };
-        let Some(whole) = event.whole() else { return };
-        let arriving = self.of(&event);
-        if arriving.done.is_none() && arriving.pieces.is_empty() {
+        let at = self.of(&event);
+        let is_delta = event.delta().is_some();
+        let is_piece = matches!(
+            kind,
+            EventKind::TextDelta | EventKind::ArgumentsDelta | EventKind::InputDelta
+        );
+        let is_whole =
+            matches!(kind, EventKind::TextDone | EventKind::ArgumentsDone | EventKind::InputDone);
+        let arriving = &mut self.all[at];
+        if is_piece {
+            arriving.pieces.push(event.delta()?);
+        } else if kind == EventKind::RefusalDelta {
+            arriving.refusal.push(event.delta()?);
+        } else if let (true, Some(whole)) = (is_whole, event.whole())
+            && arriving.done.is_none()
+            && arriving.pieces.is_empty()
+        {
+            // What comes whole matters only when it did not come in pieces.
             arriving.pieces.push(whole);
         }
+        let (id, index) = (self.id_of(at), self.index_of(at));
+        let mut out = Vec::new();
+        let mut missing = Missing { out: &mut out, id: &id, index };
+        let seen = &mut self.all[at].seen;
+        if matches!(
+            kind,
+            EventKind::ArgumentsDelta
+                | EventKind::ArgumentsDone
+                | EventKind::InputDelta
+                | EventKind::InputDone
+        ) {
+            // Nobody can tell yet which tool is called; the item will.
+            if !seen.is_announced() {
+                return Some(Noted { change: Some(Vec::new()), ..Noted::default() });
+            }
+            seen.call_event(kind, event.whole(), &mut missing);
+        } else {
+            let whole = event.whole().filter(|_| !is_delta);
+            seen.part_event(kind, event.part(), whole, &mut missing);
+        }
+        let change = match event.output_index() {
+            Some(_) => None,
+            None => self.indexed(at, frame, None),
+        };
+        Some(Noted { missing: out, change })
     }
 
-    fn of(&mut self, delta: &Delta<'_>) -> &mut Arriving {
+    /// The event of `frame`, as it is or as `changed`, with the index that it lacks.
+    fn indexed(&self, at: usize, frame: &Frame<'_>, changed: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let index = self.index_of(at).to_string();
+        match &changed {
+            None => with_member(frame, "output_index", index.as_bytes()),
+            Some(bytes) => {
+                with_member(&sse::frames(bytes).next()?, "output_index", index.as_bytes())
+            }
+        }
+        .or(changed)
+    }
+
+    /// What is missing before the answer can end: the ends of items that never came whole.
+    pub fn missing_at_the_end(&mut self, kind: EventKind) -> Vec<Vec<u8>> {
+        let status = status_at(kind);
+        let mut out = Vec::new();
+        for at in 0..self.all.len() {
+            let (id, index) = (self.id_of(at), self.index_of(at));
+            let Some(whole) = self.all[at].item(status, &id) else { continue };
+            let seen = &mut self.all[at].seen;
+            if let (false, Ok(item)) = (seen.is_finished(), serde_json::from_slice(&whole)) {
+                let mut missing = Missing { out: &mut out, id: &id, index };
+                seen.item_done(&whole, &item, &mut missing);
+                missing.item_done(&whole);
+            }
+        }
+        out
+    }
+
+    fn index_of(&self, at: usize) -> u64 {
+        let own = self.all[at].place.output_index;
+        own.unwrap_or_else(|| u64::try_from(at).unwrap_or(u64::MAX))
+    }
+
+    /// What item `at` is called, as a literal.
+    fn id_of(&self, at: usize) -> String {
+        let own = self.all[at].place.id.as_deref();
+        own.map_or_else(|| format!("\"msg_{}_{at}\"", self.response), str::to_owned)
+    }
+
+    fn of(&mut self, delta: &Delta<'_>) -> usize {
         let (output_index, id) = (delta.output_index(), delta.item_id());
         let is_nowhere = output_index.is_none() && id.is_none();
-        match self.0.len() {
-            last @ 1.. if is_nowhere => &mut self.0[last - 1],
+        match self.all.len() {
+            last @ 1.. if is_nowhere => last - 1,
             _ => self.at(output_index, id),
         }
     }
 
-    fn at(&mut self, output_index: Option<u64>, id: Option<&str>) -> &mut Arriving {
-        let found = self.0.iter().rposition(|arriving| arriving.place.is(output_index, id));
-        let at = found.unwrap_or_else(|| {
+    fn at(&mut self, output_index: Option<u64>, id: Option<&str>) -> usize {
+        let found = self.all.iter().rposition(|arriving| arriving.place.is(output_index, id));
+        found.unwrap_or_else(|| {
             let place = Place::new(output_index, id);
-            self.0.push(Arriving { place, ..Arriving::default() });
-            self.0.len() - 1
-        });
-        &mut self.0[at]
+            self.all.push(Arriving { place, ..Arriving::default() });
+            self.all.len() - 1
+        })
     }
 
     /// Whether nothing has arrived that an output could be made of.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Arriving::is_empty)
+        self.all.iter().all(Arriving::is_empty)
     }
 
-    /// The `output` array of the response `id`: the items in their order.
-    pub fn output(&mut self, kind: EventKind, id: &str) -> Vec<u8> {
-        let status = if kind == EventKind::Incomplete { "incomplete" } else { "completed" };
+    /// The `output` array: the items in their order.
+    pub fn output(&self, kind: EventKind) -> Vec<u8> {
+        let status = status_at(kind);
+        let mut order: Vec<_> = (0..self.all.len()).collect();
         // Stable: items without an index stay behind the item that they followed.
-        self.0.sort_by_key(|arriving| arriving.place.output_index.unwrap_or(u64::MAX));
-        let mut out = vec![b'['];
-        let name = id.strip_prefix("resp_").unwrap_or(id);
-        let all = self.0.iter().enumerate();
-        for item in all.filter_map(|(n, it)| it.item(status, &format!("msg_{name}_{n}"))) {
-            if out.len() > 1 {
-                out.push(b',');
+        order.sort_by_key(|at| self.all[*at].place.output_index.unwrap_or(u64::MAX));
+        let mut out = Vec::new();
+        let mut array = Array::open(&mut out);
+        for at in order {
+            if let Some(item) = self.all[at].item(status, &self.id_of(at)) {
+                array.item().extend_from_slice(&item);
             }
-            out.extend_from_slice(&item);
         }
-        out.push(b']');
+        array.close();
         out
     }
+}
+
+/// What an item is in the end that nobody said the end of.
+fn status_at(kind: EventKind) -> &'static str {
+    if kind == EventKind::Completed { "completed" } else { "incomplete" }
 }
 
 impl Arriving {
@@ -160,13 +285,12 @@ impl Arriving {
         self.done.is_none() && self.pieces.is_empty() && self.refusal.is_empty()
     }
 
-    /// The item, put together from its pieces if it never came whole; called `name` if its own
-    /// name never arrived. `None` without any pieces.
-    fn item(&self, status: &str, name: &str) -> Option<Vec<u8>> {
+    /// The item, put together from its pieces if it never came whole; called `id`, a literal, if
+    /// its own name never arrived. `None` without any pieces.
+    fn item(&self, status: &str, id: &str) -> Option<Vec<u8>> {
         if self.done.is_some() {
             return self.done.clone();
         }
-        let id = self.place.id.as_deref().map_or_else(|| format!("\"{name}\""), str::to_owned);
         let nameless = || format!(r#"{{"id":{id},"type":"message","role":"assistant"}}"#).into();
         let added: Cow<'_, [u8]> =
             self.added.as_deref().map_or_else(|| Cow::Owned(nameless()), Cow::Borrowed);

@@ -47,15 +47,29 @@ pub struct Forward {
     last: Bytes,
     /// The event that began the answer, for what the one that says that it failed leaves out.
     created: Bytes,
+    /// How many events were added, by which the numbers of later ones are higher.
+    n_added: i64,
 }
 
 impl Forward {
     pub fn new(wanted: Wanted, names: ToolNames) -> Self {
-        Self { wanted, names, items: Items::default(), last: Bytes::new(), created: Bytes::new() }
+        Self {
+            wanted,
+            names,
+            items: Items::default(),
+            last: Bytes::new(),
+            created: Bytes::new(),
+            n_added: 0,
+        }
     }
 
     /// The `sequence_number` of an event that follows what has been passed on.
     pub fn next_number(&self) -> i64 {
+        self.next_upstream_number() + self.n_added
+    }
+
+    /// The same as the upstream counts.
+    fn next_upstream_number(&self) -> i64 {
         let last = sse::frames(&self.last).next();
         let event = last.as_ref().and_then(|last| Object::read(&last.data));
         event.and_then(|event| event.integer("sequence_number")).map_or(0, |last| last + 1)
@@ -70,14 +84,15 @@ impl Forward {
         let mut progress = Ok(Progress::More);
         for frame in sse::frames(run) {
             let end = at + frame.raw.len();
-            let (change, next) = match self.look(&frame) {
+            let looked = match self.look(&frame) {
                 Ok(looked) => looked,
                 Err(unreadable) => {
                     progress = Err(unreadable);
                     break;
                 }
             };
-            if let Some(change) = change {
+            let next = looked.progress.clone();
+            if let Some(change) = self.numbered(&frame, looked) {
                 let out = rewritten.get_or_insert_default();
                 out.extend_from_slice(&run[kept..at]);
                 out.extend_from_slice(&change);
@@ -102,40 +117,73 @@ impl Forward {
         (Bytes::from(out), progress)
     }
 
-    /// What stands in the place of `frame`, unless it stays, and where the answer stands then.
-    fn look(&mut self, frame: &Frame<'_>) -> Result<(Option<Vec<u8>>, Progress), Unreadable> {
-        let kind = EventKind::of(frame);
-        let failed = || Progress::Failed(Bytes::copy_from_slice(&frame.data));
-        if matches!(kind, EventKind::Completed | EventKind::Incomplete) {
-            let whole = end(&mut self.items, kind, frame, &self.names)?;
-            // An answer that failed after all is not told as one that is complete.
-            let name = matches!(whole.progress, Progress::Failed(_)).then_some("response.failed");
-            return Ok((final_event(frame, &whole.body, name), whole.progress));
+    /// What stands in the place of `frame` with what was missing before it, unless it stays.
+    fn numbered(&mut self, frame: &Frame<'_>, looked: Looked) -> Option<Vec<u8>> {
+        let Looked { missing, change, progress: _ } = looked;
+        if missing.is_empty() && self.n_added == 0 {
+            return change;
         }
+        let own = Object::read(&frame.data).and_then(|event| event.integer("sequence_number"));
+        let number = own.unwrap_or_else(|| self.next_upstream_number());
+        let mut out = Vec::new();
+        for event in missing {
+            out.extend(written(&event, number + self.n_added));
+            self.n_added += 1;
+        }
+        let event = change.as_deref().unwrap_or(frame.raw);
+        let renumbered = renumbered(event, self.n_added);
+        out.extend_from_slice(renumbered.as_deref().unwrap_or(event));
+        Some(out)
+    }
+
+    /// What is missing before `frame`, what stands in its place, and where the answer stands then.
+    fn look(&mut self, frame: &Frame<'_>) -> Result<Looked, Unreadable> {
+        let kind = EventKind::of(frame);
+        if matches!(kind, EventKind::Completed | EventKind::Incomplete) {
+            return self.look_at_end(kind, frame);
+        }
+        let failed = || Progress::Failed(Bytes::copy_from_slice(&frame.data));
         if kind == EventKind::Failed {
-            return Ok((self.failed_event(frame), failed()));
+            return Ok(Looked::instead(self.failed_event(frame), failed()));
         }
         if kind == EventKind::Error {
-            return Ok((error_event(frame, self.next_number()), failed()));
+            let change = error_event(frame, self.next_upstream_number());
+            return Ok(Looked::instead(change, failed()));
         }
         let is_private = kind == EventKind::Private && !self.wanted.private;
         // What is no JSON says nothing to anybody, and an SDK would stop at it. So it would at the
         // end mark of another dialect, as if all were well.
-        let change = if is_private || kind == EventKind::Other && !is_json(&frame.data) {
-            Some(Vec::new())
-        } else if matches!(kind, EventKind::Created | EventKind::Handshake) {
-            response_event(frame, &self.names)
-        } else {
-            self.items.note(kind, frame, &self.names)?.or_else(|| self.bared(frame))
-        };
-        Ok((change, Progress::More))
+        if is_private || kind == EventKind::Other && !is_json(&frame.data) {
+            return Ok(Looked::instead(Some(Vec::new()), Progress::More));
+        }
+        if matches!(kind, EventKind::Created | EventKind::Handshake) {
+            self.items.of_response(frame);
+            return Ok(Looked::instead(response_event(frame, &self.names), Progress::More));
+        }
+        let noted = self.items.note(kind, frame, &self.names)?;
+        let change = noted.change.or_else(|| self.bared(frame));
+        Ok(Looked { missing: noted.missing, change, progress: Progress::More })
+    }
+
+    fn look_at_end(&mut self, kind: EventKind, frame: &Frame<'_>) -> Result<Looked, Unreadable> {
+        let whole = end(&self.items, kind, frame, &self.names)?;
+        if matches!(whole.progress, Progress::Failed(_)) {
+            // An answer that failed after all is not told as one that is complete.
+            let change = final_event(frame, &whole.body, Some("response.failed"));
+            return Ok(Looked::instead(change, whole.progress));
+        }
+        Ok(Looked {
+            missing: self.items.missing_at_the_end(kind),
+            change: final_event(frame, &whole.body, None),
+            progress: whole.progress,
+        })
     }
 
     /// What stands in the place of an event that says that the answer failed, unless it stays.
     ///
     /// The upstream leaves out what the document and its clients count on: what the answer was to
     /// be, and the output that there is.
-    fn failed_event(&mut self, frame: &Frame<'_>) -> Option<Vec<u8>> {
+    fn failed_event(&self, frame: &Frame<'_>) -> Option<Vec<u8>> {
         let event = Object::read(&frame.data)?;
         let given = event.raw("response")?.get().as_bytes();
         let failed = Object::read(given)?;
@@ -157,8 +205,7 @@ impl Forward {
             }
         }
         if failed.list("output").is_none_or(|output| output.is_empty()) {
-            let id = failed.text("id").unwrap_or_default();
-            put("output", &self.items.output(EventKind::Incomplete, &id));
+            put("output", &self.items.output(EventKind::Failed));
         }
         if let Some(error) = failed.object("error")
             && let Some(message) = error.raw("message").map(RawValue::get)
@@ -185,6 +232,42 @@ impl Forward {
         let length = memchr::memchr(b'"', padding.get(PADDING.len()..)?)?;
         Some([before, padding.get(PADDING.len() + length + 1..)?].concat())
     }
+}
+
+/// What was seen in one event.
+struct Looked {
+    missing: Vec<Vec<u8>>,
+    change: Option<Vec<u8>>,
+    progress: Progress,
+}
+
+impl Looked {
+    /// An event before which nothing is missing.
+    fn instead(change: Option<Vec<u8>>, progress: Progress) -> Self {
+        Self { missing: Vec::new(), change, progress }
+    }
+}
+
+/// An event that was made here.
+fn written(event: &[u8], number: i64) -> Vec<u8> {
+    let Some(object) = Object::read(event) else { return Vec::new() };
+    let name = object.text("type").unwrap_or_default();
+    let mut out = format!("event: {name}\ndata: ").into_bytes();
+    write_with(&object, "sequence_number", number.to_string().as_bytes(), &mut out);
+    out.extend_from_slice(b"\n\n");
+    out
+}
+
+/// `event` with a `sequence_number` that is higher by so many; `None` when it has none.
+///
+/// Inside a string the quotes of this pattern would be escaped, so it is always a member.
+fn renumbered(event: &[u8], by: i64) -> Option<Vec<u8>> {
+    const NUMBER: &[u8] = b"\"sequence_number\":";
+    let start = memmem::rfind(event, NUMBER)? + NUMBER.len();
+    let digits = event[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number: i64 = str::from_utf8(&event[start..start + digits]).ok()?.parse().ok()?;
+    let number = (number + by).to_string();
+    Some([&event[..start], number.as_bytes(), &event[start + digits..]].concat())
 }
 
 fn is_json(data: &[u8]) -> bool {
@@ -218,7 +301,7 @@ impl Collect {
         for frame in sse::frames(run) {
             let kind = EventKind::of(&frame);
             if matches!(kind, EventKind::Completed | EventKind::Incomplete) {
-                let whole = end(&mut self.items, kind, &frame, &self.names)?;
+                let whole = end(&self.items, kind, &frame, &self.names)?;
                 self.body = match whole.body {
                     Body::Rebuilt(body) | Body::AsItCame(body) => body,
                 };
@@ -226,6 +309,9 @@ impl Collect {
             }
             if matches!(kind, EventKind::Failed | EventKind::Error) {
                 return Ok(Progress::Failed(Bytes::copy_from_slice(&frame.data)));
+            }
+            if kind == EventKind::Created {
+                self.items.of_response(&frame);
             }
             self.items.note(kind, &frame, &self.names)?;
         }
@@ -251,7 +337,7 @@ enum Body {
 
 /// What the last event says, with the streamed items in it if it has none itself.
 fn end(
-    items: &mut Items,
+    items: &Items,
     kind: EventKind,
     frame: &Frame<'_>,
     names: &ToolNames,
@@ -266,8 +352,7 @@ fn end(
     let rebuilt = Object::read(raw).filter(|_| head.items().is_empty() && !items.is_empty());
     let rebuilt = rebuilt.map(|object| {
         let mut rebuilt = Vec::new();
-        let output = items.output(kind, head.id.as_deref().unwrap_or_default());
-        write_with(&object, "output", &output, &mut rebuilt);
+        write_with(&object, "output", &items.output(kind), &mut rebuilt);
         rebuilt
     });
     let mended = mended(rebuilt.as_deref().unwrap_or(raw), names);
