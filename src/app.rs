@@ -53,7 +53,7 @@ use crate::{
     describe,
     id::RequestId,
     limit::{self, Limits},
-    listen::{self, tls},
+    listen::{self, Ending, tls},
     private_file::{self, NoSocket},
     redact::Redactor,
     relay::{self, Relay},
@@ -126,6 +126,8 @@ pub struct Server {
     place: Place,
     router: Router,
     limits: listen::Settings,
+    /// Tells answers that the program ends.
+    leaving: CancellationToken,
     instance: Instance,
     writer: Option<Writer>,
     tasks: TaskTracker,
@@ -159,13 +161,15 @@ impl Server {
         self.imitation.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
-    /// Serves until `shutdown` is done, then lets open answers end and the log reach the disk.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    /// Serves until `shutdown` is done, then lets open answers end and the log reach the disk. The
+    /// answers have a grace, unless `hurry` is done before.
+    pub async fn run(self, shutdown: impl Future<Output = ()>, hurry: impl Future<Output = ()>) {
         let Self {
             listener,
             place: _,
             router,
             limits,
+            leaving,
             instance,
             writer,
             tasks,
@@ -177,10 +181,11 @@ impl Server {
             let stop = stop.clone();
             tasks.spawn(async move {
                 let limits = listen::Settings { grace: Duration::ZERO, ..IMITATION };
-                listen::serve(plain(listener), router, limits, stop.cancelled()).await;
+                let ending = Ending::at(stop.cancelled());
+                listen::serve(plain(listener), router, limits, ending).await;
             });
         }
-        listen::serve(listener, router, limits, shutdown).await;
+        listen::serve(listener, router, limits, Ending { shutdown, hurry, leaving }).await;
         stop.cancel();
         tasks.close();
         tasks.wait().await;
@@ -208,7 +213,8 @@ pub async fn start(config: Arc<Config>, simulation: Option<Simulation>) -> Resul
     let tasks = TaskTracker::new();
     let (inner, writer) = inner(&config, &outside, &tasks)?;
     announce(&config, &inner.traffic).await;
-    let router = router::router(parts(&config, scope, inner));
+    let leaving = CancellationToken::new();
+    let router = router::router(parts(&config, scope, inner, leaving.clone()));
     if let Some(network) = outside.network {
         tasks.spawn(async move {
             if let Err(error) = network.warm().await {
@@ -221,6 +227,7 @@ pub async fn start(config: Arc<Config>, simulation: Option<Simulation>) -> Resul
         place,
         router,
         limits: front::limits(&config.server),
+        leaving,
         instance,
         writer,
         tasks,
@@ -287,6 +294,7 @@ fn parts(
     config: &Config,
     admitted: Scope,
     Inner { clock, traffic, redactor, login, upstream, catalogue, describe }: Inner,
+    leaving: CancellationToken,
 ) -> router::Parts {
     let limits = limits(config);
     let token = config.security.require_bearer_auth.then(|| describe::configured_token(config));
@@ -332,6 +340,7 @@ fn parts(
             stream: stream::Settings {
                 commit_after: config.stream.commit_after,
                 keep_alive: config.stream.keep_alive,
+                leaving,
             },
         },
         models: Models {
@@ -536,7 +545,8 @@ pub fn serve(
     runtime()?.block_on(async {
         let server = start(config, simulation).await?;
         ready(&server);
-        server.run(interrupted()).await;
+        // The second is listened for once the first was heard.
+        server.run(interrupted(), interrupted()).await;
         Ok(())
     })
 }
@@ -550,7 +560,8 @@ pub fn simulate(simulator: &Simulator, port: u16, ready: &dyn Fn(SocketAddr)) ->
     runtime()?.block_on(async {
         let listener = bind(LOOPBACK, port).await?;
         ready(local_address(&listener)?);
-        listen::serve(plain(listener), simulator.router(), IMITATION, interrupted()).await;
+        let ending = Ending::at(interrupted());
+        listen::serve(plain(listener), simulator.router(), IMITATION, ending).await;
         Ok(())
     })
 }

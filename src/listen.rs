@@ -19,7 +19,11 @@ pub mod tls;
 #[cfg(test)]
 mod tests;
 
-use std::{io, time::Duration};
+use std::{
+    future::{Pending, pending},
+    io,
+    time::Duration,
+};
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -34,6 +38,8 @@ use crate::api::body::Pace;
 
 /// Out of file descriptors: trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long answers may take to tell their clients that they end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// As long as it takes to close a few connections.
 const CLOSE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -61,14 +67,36 @@ impl Settings {
     };
 }
 
-/// Serves `router` until `shutdown` is done, then lets open answers end within the grace. No answer
-/// is under way when this returns: what did not end in time was cut, which is no end to a client.
-pub async fn serve(
+/// How serving ends.
+#[derive(Debug)]
+pub struct Ending<S, H> {
+    /// Nobody new is let in once this is done.
+    pub shutdown: S,
+    /// The grace is over at once when this is done.
+    pub hurry: H,
+    /// Tells open answers that the grace is over: they have a moment to say so to their clients.
+    pub leaving: CancellationToken,
+}
+
+impl<S> Ending<S, Pending<()>> {
+    /// For a listener whose answers know of no end.
+    pub fn at(shutdown: S) -> Self {
+        Self { shutdown, hurry: pending(), leaving: CancellationToken::new() }
+    }
+}
+
+/// Serves `router` until it is to end, then lets open answers end within the grace. No answer is
+/// under way when this returns: what did not end in time was cut, which is no end to a client.
+pub async fn serve<S, H>(
     listener: Listener,
     router: Router,
     settings: Settings,
-    shutdown: impl Future<Output = ()>,
-) {
+    ending: Ending<S, H>,
+) where
+    S: Future<Output = ()>,
+    H: Future<Output = ()>,
+{
+    let Ending { shutdown, hurry, leaving } = ending;
     let places = Places::new(settings.most);
     let stop = CancellationToken::new();
     let connections = Connections { router, settings, stop: stop.clone() };
@@ -108,10 +136,20 @@ pub async fn serve(
     listener.close();
     stop.cancel();
     tasks.close();
-    if tokio::time::timeout(settings.grace, tasks.wait()).await.is_err() {
+    let in_time = async {
+        tokio::select! {
+            () = tasks.wait() => true,
+            () = tokio::time::sleep(settings.grace) => false,
+            () = hurry => false,
+        }
+    };
+    if !in_time.await {
         tracing::warn!(open = tasks.len(), "some answers did not end in time");
-        cut.cancel();
-        tasks.wait().await;
+        leaving.cancel();
+        if tokio::time::timeout(LAST_WORDS, tasks.wait()).await.is_err() {
+            cut.cancel();
+            tasks.wait().await;
+        }
     }
 }
 

@@ -205,6 +205,11 @@ impl ApiError {
             .code("model_not_found")
     }
 
+    /// The program ends before the answer does.
+    pub fn leaving() -> Self {
+        Self::unavailable("The relay is shutting down.").code("relay_stopping")
+    }
+
     pub fn broken(cause: &dyn std::error::Error) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

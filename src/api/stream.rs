@@ -25,6 +25,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use http_body::Frame;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
     api::{disclosure::disclose, error::ApiError, exchange::Exchange, keep_alive::Silence},
@@ -39,12 +40,14 @@ use crate::{
 };
 
 /// How streams behave while nothing arrives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How long the headers wait for the answer to begin.
     pub commit_after: Duration,
     /// How often a comment is sent into silence; `None` sends none.
     pub keep_alive: Option<Duration>,
+    /// The program ends: clients are told so instead of waiting for an answer.
+    pub leaving: CancellationToken,
 }
 
 /// An answer on its way from the relay.
@@ -139,6 +142,7 @@ pub async fn respond(
         opened = &mut opening => {
             State::Open(Box::new(opened.map_err(|refused| ApiError::of_refusal(refused, clock.now()))?))
         }
+        () = limits.leaving.cancelled() => return Err(ApiError::leaving()),
         () = tokio::time::sleep(limits.commit_after) => State::Opening(opening),
     };
     if let State::Open(opened) = &state {
@@ -149,7 +153,8 @@ pub async fn respond(
     }
     let keep_alive = limits.keep_alive.map(|every| Silence::new(every, clock.clone()));
     let ending = Ending { exchange, outcome: Outcome::Unfinished };
-    let stream = Stream { state, teller, keep_alive, clock, ending };
+    let leaving = Box::pin(limits.leaving.cancelled_owned());
+    let stream = Stream { state, teller, keep_alive, leaving, clock, ending };
     let mut response = Response::new(Body::new(stream));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -165,6 +170,7 @@ struct Stream {
     state: State,
     teller: Teller,
     keep_alive: Option<Silence>,
+    leaving: Pin<Box<WaitForCancellationFutureOwned>>,
     clock: Clock,
     ending: Ending,
 }
@@ -196,6 +202,9 @@ impl Stream {
             };
             let bytes = match polled {
                 Poll::Pending => {
+                    if self.leaving.as_mut().poll(cx).is_ready() {
+                        return self.fail(Bytes::new(), ApiError::leaving());
+                    }
                     ready!(self.poll_keep_alive(cx));
                     return Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")));
                 }
@@ -344,6 +353,20 @@ impl Collector {
 ///
 /// When the answer fails, however late: nothing has been sent then.
 pub async fn collect(
+    exchange: &Exchange,
+    opening: Opening,
+    collector: Collector,
+    clock: &Clock,
+    leaving: &CancellationToken,
+) -> Result<Response, ApiError> {
+    tokio::select! {
+        biased;
+        collected = collect_all(exchange, opening, collector, clock) => collected,
+        () = leaving.cancelled() => Err(ApiError::leaving()),
+    }
+}
+
+async fn collect_all(
     exchange: &Exchange,
     opening: Opening,
     mut collector: Collector,

@@ -178,7 +178,8 @@ async fn send(
         };
         return stream::respond(setting, opening, told.teller(dialect)).await;
     }
-    stream::collect(&exchange, opening, told.collector(dialect), &text.clock).await
+    let collector = told.collector(dialect);
+    stream::collect(&exchange, opening, collector, &text.clock, &text.stream.leaving).await
 }
 
 /// What an answer is told with, apart from what the upstream says.

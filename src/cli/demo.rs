@@ -98,7 +98,8 @@ async fn show(
         stop.cancel();
         outcome
     };
-    let (outcome, ()) = tokio::join!(act, server.run(stopped.cancelled_owned()));
+    let (outcome, ()) =
+        tokio::join!(act, server.run(stopped.cancelled_owned(), std::future::pending()));
     outcome.map_err(Failure::from)
 }
 

@@ -62,7 +62,7 @@ impl Server {
         let router = router(&gone, &begun, &release);
         let listener = Listener::new(Origin::Network(listener), None);
         let stopped = stop.clone().cancelled_owned();
-        let task = tokio::spawn(serve(listener, router, settings, stopped));
+        let task = tokio::spawn(serve(listener, router, settings, Ending::at(stopped)));
         Self { address, stop, task, gone, begun, release }
     }
 
@@ -246,7 +246,7 @@ async fn a_body_that_trickles_for_ever_is_given_up() {
     let trickle = async {
         loop {
             if write.write_all(b"x").await.is_err() {
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             }
             tokio::task::yield_now().await;
         }

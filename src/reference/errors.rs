@@ -109,6 +109,7 @@ fn surface() -> Vec<ApiError> {
         ApiError::unsupported_route(),
         ApiError::unknown_model("gpt-x"),
         unknown_conversation("conv_1").into(),
+        ApiError::leaving(),
         ApiError::broken(&broken),
     ]
 }

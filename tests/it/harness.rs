@@ -197,7 +197,8 @@ impl Relay {
     fn run(server: Server, home: TempDir, simulator: Simulator, tasks: &TaskTracker) -> Self {
         let stop = CancellationToken::new();
         let address = server.address();
-        let running = tasks.spawn(server.run(stop.clone().cancelled_owned()));
+        let running =
+            tasks.spawn(server.run(stop.clone().cancelled_owned(), std::future::pending()));
         let address = address.expect("on the network");
         Self { home, simulator, address, stop, running }
     }

@@ -126,19 +126,62 @@ async fn an_open_stream_may_end_after_the_program_was_told_to_stop() {
 }
 
 #[tokio::test]
-async fn a_stream_that_does_not_end_in_time_is_cut() {
+async fn an_answer_that_does_not_end_in_time_says_why() {
     let home = home();
     let mut command = command(home.path(), "serve --simulate --port 0");
     command.env("AIRELAYS_SHUTDOWN_GRACE_SECONDS", "0.2");
     let mut program = Program::spawn(command);
-    let mut answering =
-        Answering::to(program.address(), &streamed("[sim deltas: 2] [sim stall-after-text]")).await;
+    let address = program.address();
+    let stalled = "[sim deltas: 2] [sim stall-after-text]";
+    let mut answering = Answering::to(address, &streamed(stalled)).await;
     assert!(matches!(answering.piece().await, Piece::Bytes(_)));
+    let whole = Dialect::Responses.body(stalled).to_string();
+    let whole = Ask::post(Dialect::Responses.path(), whole).bearer(TOKEN).bytes();
+    let waiting = tokio::spawn(async move {
+        let mut connection = Connection::open(address).await;
+        connection.send(&whole).await;
+        connection.reply().await.expect("an answer").refusal().line()
+    });
+    // Only when both are under way is there something to be told.
+    let ask = Ask::get("/v1/relay/status").bearer(TOKEN).bytes();
+    loop {
+        let mut connection = Connection::open(address).await;
+        connection.send(&ask).await;
+        let status = connection.reply().await.expect("an answer").json();
+        if status["security"]["client"]["active_requests"] == 3 {
+            break;
+        }
+    }
     program.send(Signal::TERM);
-    assert!(!answering.whole().await.is_whole, "a client must not take it for an end");
+    let rest = answering.whole().await;
+    assert!(rest.is_whole && !rest.text().contains("[DONE]"), "{rest:?}");
+    assert!(rest.text().contains("\"code\":\"relay_stopping\""), "{rest:?}");
+    assert_eq!(waiting.await.expect("told"), "503 server_error relay_stopping");
     assert_eq!(program.ends().await, Some(0));
     let records = log::records(home.path());
-    assert_eq!(records.last().expect("a record")["outcome"], "unfinished");
+    assert!(records.iter().any(|record| record["outcome"] == "failed"), "{records:?}");
+}
+
+#[tokio::test]
+async fn who_asks_twice_need_not_wait() {
+    let home = home();
+    let mut command = command(home.path(), "serve --simulate --port 0");
+    command.env("AIRELAYS_SHUTDOWN_GRACE_SECONDS", "3600");
+    let mut program = Program::spawn(command);
+    let address = program.address();
+    let mut answering =
+        Answering::to(address, &streamed("[sim deltas: 2] [sim stall-after-text]")).await;
+    assert!(matches!(answering.piece().await, Piece::Bytes(_)));
+    program.send(Signal::INT);
+    let is_closed = async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_closed).await.expect("closed");
+    program.send(Signal::INT);
+    assert!(answering.whole().await.text().contains("relay_stopping"));
+    assert_eq!(program.ends().await, Some(0));
 }
 
 #[tokio::test]

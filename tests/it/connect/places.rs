@@ -107,7 +107,11 @@ fn start_and_stop(home: &TempDir) {
     let simulation = app::Simulation { simulator, port: None };
     let runtime = app::runtime().expect("threads");
     runtime.block_on(async {
-        app::start(config, Some(simulation)).await.expect("it is free").run(async {}).await;
+        app::start(config, Some(simulation))
+            .await
+            .expect("it is free")
+            .run(async {}, std::future::pending())
+            .await;
     });
 }
 

@@ -51,7 +51,8 @@ impl Relay {
         let server = runtime.block_on(app::start(config, Some(simulation))).expect("it starts");
         let address = server.address().unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
         let stop = CancellationToken::new();
-        let running = runtime.spawn(server.run(stop.clone().cancelled_owned()));
+        let running =
+            runtime.spawn(server.run(stop.clone().cancelled_owned(), std::future::pending()));
         let (runtime, running) = (Some(runtime), Some(running));
         Self { address, simulator, home, runtime, running, stop }
     }
