@@ -148,7 +148,10 @@ async fn list(State(models): State<Models>, uri: Uri) -> Result<Response, ApiErr
     let mut response = json(&List {
         object: "list",
         data: named(&known, &models.aliases),
-        models: is_asked_by_codex(&uri).then(|| entries.iter().map(|model| &*model.raw).collect()),
+        models: is_asked_by_codex(&uri).then(|| {
+            let whole = entries.iter().filter(|model| model.is_whole);
+            whole.map(|model| &*model.raw).collect()
+        }),
     })?;
     if let Some(etag) = known.etag.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
         response.headers_mut().insert(ETAG, etag);

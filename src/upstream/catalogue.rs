@@ -64,7 +64,26 @@ pub struct Model {
     pub supports: Supports,
     /// The entry as it came.
     pub raw: Box<RawValue>,
+    /// Whether it has what the Codex client needs of each: for one that has not it throws the whole
+    /// list away.
+    pub is_whole: bool,
 }
+
+/// Fields that the Codex client needs, with how their values begin.
+const NEEDED: &[(&str, &[u8])] = &[
+    ("slug", b"\""),
+    ("display_name", b"\""),
+    ("base_instructions", b"\""),
+    ("shell_type", b"\""),
+    ("visibility", b"\""),
+    ("priority", b"-0123456789"),
+    ("supported_in_api", b"tf"),
+    ("support_verbosity", b"tf"),
+    ("supports_parallel_tool_calls", b"tf"),
+    ("supported_reasoning_levels", b"["),
+    ("experimental_supported_tools", b"["),
+    ("truncation_policy", b"{"),
+];
 
 /// Sizes in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,6 +162,10 @@ impl Model {
                 image_detail_original: entry.flag("supports_image_detail_original"),
             },
             raw: raw.to_owned(),
+            is_whole: NEEDED.iter().all(|(name, starts)| {
+                let first = entry.raw(name).and_then(|value| value.get().bytes().next());
+                first.is_some_and(|first| starts.contains(&first))
+            }),
         })
     }
 }

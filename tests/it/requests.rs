@@ -477,6 +477,10 @@ async fn the_list_of_models_may_fail() {
         assert_eq!(relay.get("/v1/models").await.refusal().line(), expected, "{value}");
     }
     let relay = Setup::new().world("models", "bad-entry").start().await;
+    let list = relay.get("/v1/models?client_version=0.169.0").await.json();
+    let slugs: Vec<_> =
+        list["models"].as_array().expect("entries").iter().map(|entry| &entry["slug"]).collect();
+    assert!(slugs.len() > 3 && !slugs.contains(&&json!("gpt-broken")), "{slugs:?}");
     assert!(
         relay.get("/v1/models").await.json()["data"].as_array().is_some_and(|all| all.len() > 3)
     );
