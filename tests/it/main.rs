@@ -9,6 +9,7 @@ mod compaction;
 mod connect;
 mod documents;
 mod failures;
+mod field;
 mod guards;
 mod harness;
 mod leaving;
