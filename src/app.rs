@@ -45,6 +45,8 @@ use crate::{
         stream, text,
     },
     auth::{
+        apart::{self, Apart},
+        file::Store,
         issuer::Issuer,
         refresh::{self, Login},
     },
@@ -204,11 +206,23 @@ impl Server {
 /// When another relay is there already, when an address is taken or too open, or when a folder
 /// cannot be written.
 pub async fn start(config: Arc<Config>, simulation: Option<Simulation>) -> Result<Server, Error> {
+    put_together(config, simulation, None).await
+}
+
+/// `apart` renews a login that is no imitation.
+async fn put_together(
+    config: Arc<Config>,
+    simulation: Option<Simulation>,
+    apart: Option<Apart>,
+) -> Result<Server, Error> {
     let instance = Instance::claim(&config.paths.data_dir, instance::PATIENCE).await?;
+    if let Err(error) = Store::new(&config.paths.auth_file()).sweep() {
+        tracing::debug!(error = &*error.to_string(), "cannot clear away what was left");
+    }
     let Front { listener, place, scope } = Front::open(&config).await?;
     let outside = match simulation {
         Some(simulation) => Outside::imitation(simulation).await?,
-        None => Outside::network(&config),
+        None => Outside::network(&config, apart),
     };
     let tasks = TaskTracker::new();
     let (inner, writer) = inner(&config, &outside, &tasks)?;
@@ -262,6 +276,7 @@ fn inner(
             client_id: config.upstream.client_id.clone(),
             timeout: REFRESH_TIMEOUT,
             lock_wait: LOCK_WAIT,
+            apart: outside.apart.clone(),
         },
         outside.transport.clone(),
         clock.clone(),
@@ -418,6 +433,8 @@ async fn announce(config: &Config, traffic: &Traffic) {
 struct Outside {
     transport: Transport,
     network: Option<Network>,
+    /// Whoever renews the login in place of this process.
+    apart: Option<Apart>,
     base_url: String,
     issuer: String,
     auth_file: PathBuf,
@@ -426,11 +443,12 @@ struct Outside {
 }
 
 impl Outside {
-    fn network(config: &Config) -> Self {
+    fn network(config: &Config, apart: Option<Apart>) -> Self {
         let network = network(config);
         Self {
             transport: network.transport(),
             network: Some(network),
+            apart,
             base_url: config.upstream.base_url.clone(),
             issuer: config.upstream.issuer_base_url.clone(),
             auth_file: config.paths.auth_file(),
@@ -451,6 +469,7 @@ impl Outside {
         Ok(Self {
             transport: transport::local(simulator.router()),
             network: None,
+            apart: None,
             base_url: format!("{SIMULATED}/backend-api/codex"),
             issuer: SIMULATED.to_owned(),
             auth_file,
@@ -531,7 +550,8 @@ pub async fn interrupted() {
     }
 }
 
-/// Serves until told to stop. `ready` is called once, when all is bound.
+/// Serves until told to stop. `ready` is called once, when all is bound; `variables` are the
+/// environment of other processes.
 ///
 /// # Errors
 ///
@@ -539,15 +559,45 @@ pub async fn interrupted() {
 pub fn serve(
     config: Arc<Config>,
     simulation: Option<Simulation>,
+    variables: apart::Variables,
     ready: &dyn Fn(&Server),
 ) -> Result<(), Error> {
     listen::raise_descriptor_limit();
     runtime()?.block_on(async {
-        let server = start(config, simulation).await?;
+        let (connect, agent) = (config.upstream.connect_timeout, USER_AGENT.to_owned());
+        let apart = Apart::new(connect, agent, variables);
+        let apart = apart.map_err(|source| Error::System { what: "its own name", source })?;
+        let server = put_together(config, simulation, Some(apart)).await?;
         ready(&server);
         // The second is listened for once the first was heard.
         server.run(interrupted(), interrupted()).await;
         Ok(())
+    })
+}
+
+/// Renews a login as another process of this program has asked.
+///
+/// No signal that asks to end is heeded: it would be too early by a moment, and the login gone.
+///
+/// # Errors
+///
+/// When the system has no threads, or the issuer is no address. No token has been spent then.
+pub(crate) fn renew(job: apart::Job) -> Result<apart::Report, Error> {
+    runtime()?.block_on(async {
+        let heeded = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        // Whoever listens for them is not ended by them.
+        let deaf: Vec<_> = heeded.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+        let network = transport::network(NetworkSettings {
+            connect_timeout: job.connect_timeout,
+            user_agent: job.user_agent.clone(),
+        });
+        let (settings, spent) = job.into_parts();
+        let (clock, redactor) = (Clock::system(), Redactor::new());
+        let transport = network.transport();
+        let login = Login::new(settings, transport, clock, TaskTracker::new(), redactor);
+        let report = login.map_err(|_| Error::Address)?.report(spent).await;
+        drop(deaf);
+        Ok(report)
     })
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Not here: what tokens say (`credential`), how requests are signed (`upstream`).
 
+pub mod apart;
 pub mod browser;
 mod callback;
 pub mod device;
@@ -25,6 +26,8 @@ pub mod sign_in;
 pub mod stored;
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use file::{ReadError, Store};
 
@@ -60,7 +63,7 @@ pub enum LoginError {
 }
 
 /// What a stored login lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Lack {
     Tokens,
     AccessToken,
@@ -80,7 +83,7 @@ impl fmt::Display for Lack {
 }
 
 /// What kept a renewal from coming to an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Outage {
     Unreachable,
     Silent,
@@ -90,6 +93,8 @@ pub enum Outage {
     Busy,
     /// The relay is stopping.
     Stopping,
+    /// The process that renews the login has ended in the middle of it.
+    CutOff,
 }
 
 impl fmt::Display for Outage {
@@ -101,12 +106,13 @@ impl fmt::Display for Outage {
             Self::Unreadable => f.write_str("the sign-in server answered something unreadable"),
             Self::Busy => f.write_str("another process is busy with this login"),
             Self::Stopping => f.write_str("the relay is stopping"),
+            Self::CutOff => f.write_str("the renewal was cut off"),
         }
     }
 }
 
 /// What was tried with the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Access {
     Read,
     Written,

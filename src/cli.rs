@@ -12,6 +12,7 @@ mod input;
 mod login;
 mod logout;
 mod output;
+mod renew;
 mod serve;
 mod simulate;
 mod status;
@@ -25,7 +26,10 @@ use clap::{Args, Parser, Subcommand};
 pub use clap::{Arg as Flag, Command as Definition};
 
 pub use crate::config::Environment;
-use crate::config::{self, Config, Layer, Storage, table};
+use crate::{
+    auth::apart,
+    config::{self, Config, Layer, Storage, table},
+};
 use output::{Failure, Terminal};
 
 /// The command that signs in to ChatGPT.
@@ -93,6 +97,9 @@ enum Command {
         #[arg(long, value_name = "N")]
         port: Option<u16>,
     },
+    /// Renew a login for a relay
+    #[command(name = apart::COMMAND, hide = true)]
+    RenewLogin,
     /// Start the imitation of the upstream alone
     Simulate {
         /// Port to listen on
@@ -136,6 +143,7 @@ fn dispatch(session: &Session<'_>, command: &Command) -> Result<(), Failure> {
         Command::Token(command) => token::run(session, command),
         Command::Serve(options) => serve::run(session, options),
         Command::Demo { once, port } => demo::run(&session.terminal, *once, *port),
+        Command::RenewLogin => renew::run(&session.terminal),
         Command::Simulate { port, world } => simulate::run(&session.terminal, *port, world),
     }
 }

@@ -21,6 +21,8 @@ pub use self::socket::{NoSocket, SocketFile, listen};
 
 const OWNER_ONLY_FILE: u32 = 0o600;
 const OWNER_ONLY_DIR: u32 = 0o700;
+/// What names of files begin with that are to replace others.
+const TEMPORARY: &str = ".airelays-";
 
 /// Makes `dir` and its missing parents, each readable by the owner only.
 ///
@@ -86,13 +88,38 @@ impl Reserved {
     }
 }
 
+/// Removes from `dir` what writers have left that were killed. How many files that were.
+///
+/// Nobody may begin to write there meanwhile.
+///
+/// # Errors
+///
+/// When `dir` cannot be listed, or a file in it not be removed.
+pub fn sweep(dir: &Path) -> io::Result<usize> {
+    let mut swept = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes());
+        if !is_temporary || !entry.file_type()?.is_file() {
+            continue;
+        }
+        let file = OpenOptions::new().write(true).custom_flags(no_follow()).open(entry.path())?;
+        if file.try_lock().is_ok() {
+            swept += usize::from(remove(&entry.path())?);
+        }
+    }
+    Ok(swept)
+}
+
 fn create(path: &Path) -> io::Result<Reserved> {
     let dir = parent(path);
     create_dir(dir)?;
     let temporary = Builder::new()
-        .prefix(".airelays-")
+        .prefix(TEMPORARY)
         .permissions(fs::Permissions::from_mode(OWNER_ONLY_FILE))
         .tempfile_in(dir)?;
+    // Says that its writer lives. Where there are no locks, it is never swept.
+    let _held = temporary.as_file().try_lock();
     Ok(Reserved { temporary, path: path.to_owned() })
 }
 
@@ -206,6 +233,21 @@ mod tests {
         assert_eq!(mode(&home.path().join("log")), 0o600);
         let names = fs::read_dir(home.path().join("a/b")).expect("listed").count();
         assert_eq!(names, 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_swept_and_nothing_else() {
+        let home = tempfile::tempdir().expect("directory");
+        let (left, other) = (home.path().join(".airelays-left"), home.path().join("left"));
+        for path in [&left, &other] {
+            append(path).expect("made");
+        }
+        let writing = reserve(&home.path().join("x"), 9).expect("room");
+        assert_eq!(sweep(home.path()).expect("swept"), 1);
+        assert!(!left.exists() && other.exists());
+        writing.fill(b"new").expect("written");
+        assert_eq!(sweep(home.path()).expect("swept"), 0);
+        assert_eq!(read(&home.path().join("x"), 9).expect("read").as_deref(), Some(&b"new"[..]));
     }
 
     #[test]

@@ -128,11 +128,28 @@ impl Store {
         Ok(Some(Found { record: Record::read(&json)?, json }))
     }
 
+    /// Clears away what was left beside the file by those who were killed while they wrote, unless
+    /// somebody changes it right now.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be made, listed or changed.
+    pub fn sweep(&self) -> io::Result<usize> {
+        match (private_file::try_lock(&self.lock_file())?, self.path.parent()) {
+            (Some(_alone), Some(dir)) => private_file::sweep(dir),
+            (Some(_) | None, _) => Ok(0),
+        }
+    }
+
     /// Waits until no other process changes the file.
     pub(super) fn lock(&self) -> io::Result<Lock> {
+        private_file::lock(&self.lock_file())
+    }
+
+    fn lock_file(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(".lock");
-        private_file::lock(Path::new(&name))
+        name.into()
     }
 
     /// Takes room for what is to replace a content of `size` bytes.

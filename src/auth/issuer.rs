@@ -181,16 +181,23 @@ impl Answer {
 /// Known codes and every 401 are final; anything else may pass, such as a page of the network's
 /// edge with status 403.
 fn refusal(answer: &Answer) -> LoginError {
-    let code = answer.code();
-    let known = code.and_then(|code| FINAL.iter().find(|(known, _)| *known == code));
-    match known {
-        Some((code, message)) => LoginError::Terminal { code, message },
-        None if answer.status == StatusCode::UNAUTHORIZED => LoginError::Terminal {
-            code: "other",
-            message: "the sign-in server does not accept this login any more.",
-        },
-        None => LoginError::outage(Outage::Status(answer.status.as_u16())),
+    let code = answer.code().unwrap_or_default();
+    if is_final(&code) || answer.status == StatusCode::UNAUTHORIZED {
+        final_refusal(&code)
+    } else {
+        LoginError::outage(Outage::Status(answer.status.as_u16()))
     }
+}
+
+fn is_final(code: &str) -> bool {
+    FINAL.iter().any(|(known, _)| *known == code)
+}
+
+/// What it means that the issuer refused for good, with this code.
+pub(super) fn final_refusal(code: &str) -> LoginError {
+    let known = FINAL.iter().find(|(known, _)| *known == code);
+    let (code, message) = known.copied().unwrap_or(("other", UNKNOWN));
+    LoginError::Terminal { code, message }
 }
 
 /// Codes after which only a new login helps, and what they mean.
@@ -208,9 +215,10 @@ const FINAL: &[(&str, &str)] = &[
     ("account_suspended", CLOSED),
     ("account_deleted", CLOSED),
 ];
+const UNKNOWN: &str = "the sign-in server does not accept this login any more.";
 const EXPIRED: &str = "the refresh token has expired.";
-const REUSED: &str =
-    "the refresh token was already used, perhaps by another program that shares this login.";
+const REUSED: &str = "the refresh token was already used: by another program that shares this login, or by a \
+     renewal that was cut off before its answer was on the disk.";
 const REVOKED: &str = "the refresh token was revoked.";
 const ENDED: &str = "the session was ended.";
 const CLOSED: &str = "the account is deactivated, suspended or deleted.";

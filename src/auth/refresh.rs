@@ -3,7 +3,8 @@
 //! One renewal runs at a time: those who want one meanwhile wait for it and share its outcome, in
 //! this process by a mutex, across processes by the lock of the file. Whoever gets his turn looks
 //! at the file again, because what he came for may have been done. A renewal is a task of its
-//! own: it ends even if the client whose request began it has gone.
+//! own: it ends even if the client whose request began it has gone. A relay has it done by another
+//! process, so that it ends even if the relay has gone (`apart`).
 //!
 //! **Invariant:** a refresh token is spent only by who holds the lock and has just read it.
 //! **Invariant:** there is room on the disk before a token is spent for its successor.
@@ -23,7 +24,9 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Lack, LoginError, Outage, blocking,
+    Lack, LoginError, Outage,
+    apart::{Apart, Failed, NoReport, Report},
+    blocking,
     file::{Found, Stamp, Store},
     issuer::Issuer,
     lock,
@@ -61,6 +64,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// For other processes to finish with the file.
     pub lock_wait: Duration,
+    /// The process that does it, if another one is to.
+    pub apart: Option<Apart>,
 }
 
 /// One stored login. Clones are the same login.
@@ -71,7 +76,7 @@ pub struct Login(Arc<Inner>);
 struct Inner {
     store: Store,
     issuer: Issuer,
-    lock_wait: Duration,
+    settings: Settings,
     clock: Clock,
     tasks: TaskTracker,
     /// Is told of all tokens, so that the log never shows them.
@@ -131,11 +136,11 @@ impl Login {
         tasks: TaskTracker,
         redactor: Redactor,
     ) -> Result<Self, InvalidUri> {
-        let Settings { issuer, client_id, timeout, .. } = settings;
+        let Settings { issuer, client_id, timeout, .. } = settings.clone();
         Ok(Self(Arc::new(Inner {
             store: Store::new(&settings.path),
             issuer: Issuer::new(&issuer, client_id, timeout, transport)?,
-            lock_wait: settings.lock_wait,
+            settings,
             clock,
             tasks,
             redactor,
@@ -272,14 +277,41 @@ impl Login {
         renewal.await.unwrap_or(Err(LoginError::outage(Outage::Stopping)))
     }
 
-    /// The renewal itself. Only who has the turn of this process comes here.
+    /// The renewal. Only who has the turn of this process comes here.
     async fn renew_alone(&self, spent: Option<Secret>) -> Result<Arc<Snapshot>, LoginError> {
-        let _alone = lock(&self.0.store, self.0.lock_wait).await?;
-        let (stamp, found) = self.load().await?;
-        let login = self.adopt(stamp, &found.record);
-        let was_renewed = !is_same(login.access.as_ref(), spent.as_ref());
+        // What could not be written is in the memory of this process.
+        let apart =
+            self.0.settings.apart.as_ref().filter(|_| self.0.state.lock().unsaved.is_none());
+        let Some(apart) = apart else { return self.renew_here(spent).await };
+        // The other process will look again; this spares it where there is nothing to do.
+        let login = self.current().await?;
+        let Some(refresh) = self.spendable(&login, spent.as_ref())? else { return Ok(login) };
+        match apart.renew(&self.0.settings, spent.as_ref()).await {
+            Ok(report) => self.take(report, refresh).await,
+            Err(error @ NoReport::NotStarted(_)) => {
+                tracing::warn!(error = &*error.to_string(), "renewing the login in this process");
+                self.renew_here(spent).await
+            }
+            Err(NoReport::Late) => Err(LoginError::outage(Outage::Busy)),
+            Err(NoReport::Lost) => {
+                let login = self.current().await?;
+                match self.spendable(&login, spent.as_ref())? {
+                    None => Ok(login),
+                    Some(_) => Err(LoginError::outage(Outage::CutOff)),
+                }
+            }
+        }
+    }
+
+    /// What to renew `login` with; nothing if it was renewed since its access token was `spent`.
+    fn spendable(
+        &self,
+        login: &Snapshot,
+        spent: Option<&Secret>,
+    ) -> Result<Option<Secret>, LoginError> {
+        let was_renewed = !is_same(login.access.as_ref(), spent);
         if was_renewed && !login.lifetime.is_over(self.0.clock.now()) {
-            return Ok(login);
+            return Ok(None);
         }
         if !login.may_become_usable() {
             login.credential()?;
@@ -287,6 +319,51 @@ impl Login {
         let refresh = login.refresh.clone();
         let refresh = refresh.ok_or(LoginError::Incomplete(Lack::RefreshToken))?;
         self.check_not_refused(&refresh)?;
+        Ok(Some(refresh))
+    }
+
+    /// Makes what another process did with `spent` its own.
+    async fn take(&self, report: Report, spent: Secret) -> Result<Arc<Snapshot>, LoginError> {
+        match report {
+            Report::Renewed => {
+                self.now_renewed();
+                self.current().await
+            }
+            Report::Found => self.current().await,
+            Report::Failed(failed) => self.give_up(spent, failed.into()).await,
+            Report::Unsaved { login, failed } => {
+                let record = Record::read(login.as_bytes());
+                let record = record.map_err(|error| LoginError::unread(error.into()))?;
+                self.0.state.lock().unsaved = Some(Unsaved { spent, record });
+                Err(failed.into())
+            }
+        }
+    }
+
+    /// Renews the login in this process and tells what came of it, for another.
+    pub async fn report(&self, spent: Option<Secret>) -> Report {
+        let outcome = self.renew_here(spent).await;
+        let state = self.0.state.lock();
+        match (outcome, &state.unsaved) {
+            (Ok(_), _) if state.renewed_at.is_some() => Report::Renewed,
+            (Ok(_), _) => Report::Found,
+            (Err(error), Some(unsaved)) => match unsaved.record.write().map(|it| it.to_vec()) {
+                Ok(json) => Report::Unsaved {
+                    login: String::from_utf8_lossy(&json).into_owned(),
+                    failed: Failed::from(&error),
+                },
+                Err(_) => Report::Failed(Failed::from(&error)),
+            },
+            (Err(error), None) => Report::Failed(Failed::from(&error)),
+        }
+    }
+
+    /// The renewal itself.
+    async fn renew_here(&self, spent: Option<Secret>) -> Result<Arc<Snapshot>, LoginError> {
+        let _alone = lock(&self.0.store, self.0.settings.lock_wait).await?;
+        let (stamp, found) = self.load().await?;
+        let login = self.adopt(stamp, &found.record);
+        let Some(refresh) = self.spendable(&login, spent.as_ref())? else { return Ok(login) };
         let (store, size) = (self.0.store.clone(), found.json.len());
         let room = blocking(move || store.reserve(size)).await?.map_err(LoginError::unwritten)?;
         let record = match self.unsaved(&refresh) {
@@ -330,12 +407,7 @@ impl Login {
         };
         match written {
             Ok(stamp) => {
-                let now = self.0.clock.instant();
-                let mut state = self.0.state.lock();
-                state.unsaved = None;
-                state.refused = None;
-                state.renewed_at = Some(now);
-                drop(state);
+                self.now_renewed();
                 Ok(self.adopt(stamp, &record))
             }
             Err(error) => {
@@ -343,6 +415,14 @@ impl Login {
                 Err(LoginError::unwritten(error))
             }
         }
+    }
+
+    fn now_renewed(&self) {
+        let now = self.0.clock.instant();
+        let mut state = self.0.state.lock();
+        state.unsaved = None;
+        state.refused = None;
+        state.renewed_at = Some(now);
     }
 
     /// Remembers a final refusal, unless a program that does not know our lock was faster.

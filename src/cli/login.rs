@@ -154,10 +154,7 @@ async fn take(
 
 /// Opens `address` without those of our variables that may hold secrets.
 fn open(session: &Session<'_>, address: &str) {
-    const OURS: &[&str] = &["AIRELAYS_", "AIRELAY_", "OPENAI_", "CODEX_"];
-    let is_ours = |name: &str| OURS.iter().any(|prefix| name.starts_with(prefix));
-    let variables = session.environment.starting_with("").filter(|(name, _)| !is_ours(name));
-    if let Err(error) = opener::open(address, variables) {
+    if let Err(error) = opener::open(address, session.environment.of_others()) {
         session.terminal.note(&format!("No browser could be opened ({error}); open it by hand."));
     }
 }

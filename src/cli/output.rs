@@ -50,6 +50,8 @@ pub enum Failure {
     Output(#[source] io::Error),
     #[error("The simulated world cannot be like that: {0}")]
     World(String),
+    #[error("This command is for relays alone; they write to it what is to be done")]
+    NoJob(#[source] io::Error),
     #[error("The demo failed")]
     Demo(#[from] Broken),
     #[error("The keyring is not built into this version")]
@@ -88,6 +90,7 @@ impl Failure {
             | Self::Unwritable(_)
             | Self::Output(_)
             | Self::World(_)
+            | Self::NoJob(_)
             | Self::Demo(_)
             | Self::Declined
             | Self::SignOut(_)
@@ -115,6 +118,7 @@ pub fn exit_code(failure: &Failure) -> ExitCode {
         | Failure::Unwritable(_)
         | Failure::Output(_)
         | Failure::World(_)
+        | Failure::NoJob(_)
         | Failure::Demo(_)
         | Failure::NoKeyring
         | Failure::SignIn(_)

@@ -89,7 +89,9 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
         // The relay serves whether or not anybody reads this.
         let _shown = session.terminal.answer(&banner, None::<&()>);
     };
-    Ok(app::serve(config, simulation, &ready)?)
+    let others = session.environment.of_others();
+    let others = others.map(|(name, value)| (name.into(), value.into())).collect();
+    Ok(app::serve(config, simulation, others, &ready)?)
 }
 
 /// A host or a port on the command line means the network, whatever the file says.

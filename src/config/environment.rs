@@ -52,6 +52,13 @@ impl Environment {
             .filter(|(_, value)| !value.is_empty())
     }
 
+    /// Every variable but those that set up this program or its like: some of them are secrets.
+    pub fn of_others(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+        const OURS: &[&str] = &["AIRELAYS_", "AIRELAY_", "OPENAI_", "CODEX_"];
+        let is_ours = |name: &str| OURS.iter().any(|prefix| name.starts_with(prefix));
+        self.starting_with("").filter(move |(name, _)| !is_ours(name))
+    }
+
     /// The home directory, when `HOME` is set.
     pub fn home(&self) -> Option<PathBuf> {
         self.get("HOME").map(PathBuf::from)
@@ -81,6 +88,12 @@ mod tests {
         assert_eq!(environment.get("A_Y"), None);
         let names: Vec<_> = environment.starting_with("A_").map(|(name, _)| name).collect();
         assert_eq!(names, ["A_X"]);
+        let ours = Environment::from_iter([
+            ("AIRELAYS_BEARER_TOKEN", "t"),
+            ("AIR", "1"),
+            ("CODEX_X", "x"),
+        ]);
+        assert_eq!(ours.of_others().map(|(name, _)| name).collect::<Vec<_>>(), ["AIR"]);
         assert_eq!(format!("{environment:?}"), r#"{"A_X", "A_Y", "B"}"#);
     }
 }

@@ -31,7 +31,7 @@ pub fn page() -> String {
 }
 
 fn describe(page: &mut Page, command: &cli::Definition) {
-    if command.get_name() == "help" {
+    if command.get_name() == "help" || command.is_hide_set() {
         return;
     }
     if command.has_subcommands() {

@@ -160,6 +160,7 @@ fn logins() -> Vec<LoginError> {
         Outage::Unreadable,
         Outage::Busy,
         Outage::Stopping,
+        Outage::CutOff,
     ];
     all.extend(outages.map(transient));
     all.extend(

@@ -1,5 +1,7 @@
 //! Every route of the imitation, and what happens to each request on its way in and out.
 
+use std::time::Duration;
+
 use axum::{
     Extension, Router,
     body::{self, Body},
@@ -131,7 +133,12 @@ async fn token(
     Extension(seen): Extension<Seen>,
     headers: HeaderMap,
 ) -> Answer {
-    simulator.token(&headers, &seen.body)
+    let delay = simulator.world().token_delay;
+    let answer = simulator.token(&headers, &seen.body);
+    if delay > 0 {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    answer
 }
 
 async fn revoke(

@@ -275,6 +275,8 @@ world! {
     token_errors: TokenError = TokenError::OAuth,
     /// What becomes of a refresh.
     refresh: Refresh = Refresh::Ok,
+    /// How long answers about tokens take after all is done, in milliseconds.
+    token_delay: u64 = 0,
     /// Fields that a refresh leaves out.
     refresh_omits: Vec<String> = Vec::new(),
     /// How long access tokens are valid, in seconds; negative for tokens that are born expired.

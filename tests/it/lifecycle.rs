@@ -1,89 +1,26 @@
 //! The real program from its start to its end: what it says, how it stops, and its exit codes.
 
 use std::{
-    io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::Output,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::{
     PATIENCE, TOKEN,
     dialect::Dialect,
     http::{Answering, Ask, Connection, Piece},
-    log, write,
+    log,
+    program::{Program, command},
+    write,
 };
-
-/// The program, running.
-struct Program {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
-
-fn command(home: &Path, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_airelays"));
-    command.args(line.split_whitespace()).env_clear().env("HOME", home).stdin(Stdio::null());
-    command.env("AIRELAYS_BEARER_TOKEN", TOKEN);
-    command
-}
 
 fn run(line: &str) -> Output {
     let home = tempfile::tempdir().expect("a folder");
     command(home.path(), line).output().expect("started")
-}
-
-impl Program {
-    fn start(home: &Path, line: &str) -> Self {
-        Self::spawn(command(home, line))
-    }
-
-    fn spawn(mut command: Command) -> Self {
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("started");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        Self { child, stdout }
-    }
-
-    /// What stands behind `label`, once it is said.
-    fn says(&mut self, label: &str) -> String {
-        let lines = self.stdout.by_ref().lines().map_while(Result::ok);
-        let said = lines.map(|line| line.trim().to_owned()).find(|line| line.starts_with(label));
-        said.expect(label)[label.len()..].trim().to_owned()
-    }
-
-    /// Where it listens, once it says so.
-    fn address(&mut self) -> SocketAddr {
-        let port = self.says("Port:").parse().expect("a port");
-        SocketAddr::from(([127, 0, 0, 1], port))
-    }
-
-    fn send(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("sent");
-    }
-
-    /// The exit code, once it has ended.
-    async fn ends(&mut self) -> Option<i32> {
-        let ending = async {
-            loop {
-                if let Some(status) = self.child.try_wait().expect("its own child") {
-                    return status.code();
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ending).await.expect("an end")
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Most have ended by themselves.
-        let _killed = self.child.kill();
-        let _reaped = self.child.wait();
-    }
 }
 
 fn streamed(text: &str) -> Vec<u8> {

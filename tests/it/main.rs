@@ -19,5 +19,6 @@ mod login;
 mod naming;
 mod requests;
 mod sign_in;
+mod survival;
 mod tidy;
 mod waiting;

@@ -130,6 +130,7 @@ impl Setup {
             client_id: "app".to_owned(),
             timeout: Duration::from_secs(30),
             lock_wait: Duration::from_secs(45),
+            apart: None,
         };
         let transport = transport::local(router);
         let (clock, tasks) = (self.clock.clone(), self.tasks.clone());

@@ -1,0 +1,85 @@
+//! The real program as a process.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, TOKEN};
+
+/// The program, running.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+/// The program in this home, with the token of the tests and nothing else around it.
+pub fn command(home: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_airelays"));
+    command.args(line.split_whitespace()).env_clear().env("HOME", home).stdin(Stdio::null());
+    command.env("AIRELAYS_BEARER_TOKEN", TOKEN);
+    command
+}
+
+impl Program {
+    /// Starts it and does not wait for anything.
+    pub fn start(home: &Path, line: &str) -> Self {
+        Self::spawn(command(home, line))
+    }
+
+    pub fn spawn(mut command: Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("started");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, stdout }
+    }
+
+    /// What stands behind `label`, once it is said.
+    pub fn says(&mut self, label: &str) -> String {
+        let lines = self.stdout.by_ref().lines().map_while(Result::ok);
+        let said = lines.map(|line| line.trim().to_owned()).find(|line| line.starts_with(label));
+        said.expect(label)[label.len()..].trim().to_owned()
+    }
+
+    /// Where it listens, once it says so.
+    pub fn address(&mut self) -> SocketAddr {
+        let port = self.says("Port:").parse().expect("a port");
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+    }
+
+    pub fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("sent");
+    }
+
+    /// The exit code, once it has ended.
+    pub async fn ends(&mut self) -> Option<i32> {
+        let ending = async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("its own child") {
+                    return status.code();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ending).await.expect("an end")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Most have ended by themselves.
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

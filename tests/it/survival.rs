@@ -1,0 +1,219 @@
+//! A login against `kill -9`: whatever is killed while it is renewed, and whenever.
+//!
+//! The sign-in server takes each refresh token once and counts what is offered to it again. How
+//! often is killed can be set: `AIRELAYS_KILLS=500 cargo test --test it survival -- --nocapture`.
+
+#![expect(clippy::print_stdout, reason = "who asks for a long run wants to see figures")]
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use airelays::sim::{Simulator, World};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+
+use crate::harness::{
+    TOKEN,
+    dialect::Dialect::Chat,
+    eventually,
+    http::{Answering, Ask, Connection, Reply},
+    program::{Program, command},
+    write,
+};
+
+/// Enough to meet every part of a renewal.
+const KILLS: u64 = 25;
+/// What the answer of the sign-in server takes at most, in milliseconds.
+const DELAY: u64 = 40;
+/// The command of the process that renews.
+const RENEWING: &str = "renew-login";
+
+/// A home with a login, and those beyond the relay. Relays come and go.
+struct Place {
+    home: TempDir,
+    simulator: Simulator,
+    beyond: String,
+    serving: JoinHandle<()>,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let simulator = Simulator::start(World::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let beyond = format!("http://{}", listener.local_addr().expect("bound"));
+        let router = simulator.router();
+        let serving =
+            tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        let place =
+            Self { home: tempfile::tempdir().expect("a folder"), simulator, beyond, serving };
+        place.log_in();
+        place
+    }
+
+    fn log_in(&self) {
+        write(&self.login_file(), &self.simulator.stored_login_for("first"));
+        fs::set_permissions(self.login_file(), fs::Permissions::from_mode(0o600)).expect("set");
+    }
+
+    fn login_file(&self) -> PathBuf {
+        self.home.path().join(".airelays/auth.json")
+    }
+
+    /// The refresh token on the disk, of a file that is whole and the owner's alone.
+    fn refresh_token(&self) -> String {
+        let mode = fs::metadata(self.login_file()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let json = fs::read(self.login_file()).expect("read");
+        let login: Value = serde_json::from_slice(&json).expect("a whole file");
+        login["tokens"]["refresh_token"].as_str().expect("a token").to_owned()
+    }
+
+    fn relay(&self) -> Program {
+        let mut command = command(self.home.path(), "serve --port 0");
+        command
+            .env("AIRELAYS_UPSTREAM_BASE_URL", format!("{}/backend-api/codex", self.beyond))
+            .env("AIRELAYS_ISSUER_BASE_URL", &self.beyond);
+        Program::spawn(command)
+    }
+
+    /// Processes that renew this login.
+    fn renewing(&self) -> Vec<Pid> {
+        let home = format!("HOME={}", self.home.path().display());
+        let processes = fs::read_dir("/proc").expect("processes").flatten().map(|it| it.path());
+        let has = |process: &Path, file: &str, word: &str| {
+            let words = fs::read(process.join(file)).unwrap_or_default();
+            words.split(|byte| *byte == 0).any(|found| found == word.as_bytes())
+        };
+        let number = |process: PathBuf| process.file_name()?.to_str()?.parse().ok();
+        processes
+            .filter(|process| has(process, "cmdline", RENEWING) && has(process, "environ", &home))
+            .filter_map(number)
+            .filter_map(Pid::from_raw)
+            .collect()
+    }
+
+    /// What it takes from a request to the end of the renewal that it causes, at most, in
+    /// milliseconds.
+    async fn span(&self) -> u64 {
+        self.answer_after(DELAY);
+        let mut relay = self.relay();
+        let address = relay.address();
+        self.simulator.expire_access_tokens();
+        let began = Instant::now();
+        assert_eq!(self.say_hello(address).await.status, 200);
+        u64::try_from(began.elapsed().as_millis()).expect("short")
+    }
+
+    fn answer_after(&self, milliseconds: u64) {
+        self.simulator.set_world("token_delay", &milliseconds.to_string()).expect("a switch");
+    }
+
+    async fn say_hello(&self, address: SocketAddr) -> Reply {
+        let mut answering = Answering::to(address, &hello()).await;
+        answering.whole().await
+    }
+
+    /// Has a relay renew the login and kills it at some moment. Whether the sign-in server had
+    /// taken the refresh token by then and its successor was not on the disk.
+    async fn kill_one(&self, round: u64, span: u64) -> bool {
+        self.answer_after(some(2 * round, DELAY));
+        let mut relay = self.relay();
+        let address = relay.address();
+        self.simulator.expire_access_tokens();
+        let (before, token) = (self.simulator.counters().refreshes, self.refresh_token());
+        let mut asking = Connection::open(address).await;
+        asking.send(&hello()).await;
+        sleep(Duration::from_millis(some(2 * round + 1, span))).await;
+        relay.kill();
+        drop(asking);
+        self.simulator.counters().refreshes > before && self.refresh_token() == token
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn kills() -> u64 {
+    std::env::var("AIRELAYS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS)
+}
+
+/// A number below `end` that looks like chance and is the same in every run.
+fn some(seed: u64, end: u64) -> u64 {
+    let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ (mixed >> 27)) % end
+}
+
+fn hello() -> Vec<u8> {
+    Ask::post(Chat.path(), Chat.body("hello").to_string()).bearer(TOKEN).bytes()
+}
+
+/// The next relay starts while the renewal that the last one began still runs, and the command line
+/// looks on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_outlives_every_relay_that_is_killed_while_it_renews() {
+    let place = Place::new().await;
+    let span = place.span().await;
+    let mut in_the_middle = 0;
+    for round in 0..kills() {
+        in_the_middle += u64::from(place.kill_one(round, span).await);
+        let status = command(place.home.path(), "status --json").output().expect("started");
+        let status: Value = serde_json::from_slice(&status.stdout).expect("a document");
+        assert_eq!(status["auth"]["ready_for_requests"], true, "{status}");
+    }
+    let mut relay = place.relay();
+    place.simulator.expire_access_tokens();
+    assert_eq!(place.say_hello(relay.address()).await.status, 200);
+    let counters = place.simulator.counters();
+    assert_eq!(counters.spent_refreshes, 0, "no token was offered twice");
+    assert!(in_the_middle > 0, "it was killed too early or too late each time");
+    println!("{} kills, {in_the_middle} in the middle of an exchange, none lost", kills());
+}
+
+/// As in a power cut. If the answer of the sign-in server is lost, the login is, and it is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_stays_whole_and_the_loss_is_told_when_everything_is_killed() {
+    let place = Place::new().await;
+    let span = place.span().await;
+    let (mut in_the_middle, mut lost) = (0, 0);
+    for round in 0..kills() {
+        in_the_middle += u64::from(place.kill_one(round, span).await);
+        for process in place.renewing() {
+            // It may have ended meanwhile.
+            let _killed = kill_process(process, Signal::KILL);
+        }
+        eventually("nobody renews", || place.renewing().is_empty()).await;
+        place.refresh_token();
+        place.answer_after(0);
+        place.simulator.expire_access_tokens();
+        let mut relay = place.relay();
+        let reply = place.say_hello(relay.address()).await;
+        if reply.status != 200 {
+            lost += 1;
+            let told = reply.json()["error"]["message"].as_str().expect("a message").to_owned();
+            assert!(told.contains("already used") && told.contains("`airelays login`"), "{told}");
+            place.log_in();
+        }
+        relay.kill();
+    }
+    assert_eq!(place.simulator.counters().spent_refreshes, lost);
+    assert!(lost <= in_the_middle, "{lost} of {in_the_middle}");
+    // The next relay clears away what those that were killed have left.
+    let mut relay = place.relay();
+    relay.address();
+    let folder = fs::read_dir(place.home.path().join(".airelays")).expect("listed");
+    let names: Vec<_> = folder.flatten().map(|it| it.file_name()).collect();
+    let left = names.iter().filter(|name| name.to_string_lossy().starts_with(".airelays-"));
+    assert_eq!(left.count(), 0, "{names:?}");
+    println!("{} kills, {in_the_middle} in the middle of an exchange, {lost} lost", kills());
+}
