@@ -34,7 +34,8 @@ pub enum EventKind {
     InputDone,
     PartAdded,
     PartDone,
-    SummaryPartAdded,
+    /// `reasoning_summary_part.added` and `.done`.
+    SummaryPart,
     SummaryDelta,
     SummaryDone,
     ReasoningDelta,
@@ -81,7 +82,9 @@ impl EventKind {
             b"response.content_part.done" => Self::PartDone,
             b"response.function_call_arguments.done" => Self::ArgumentsDone,
             b"response.custom_tool_call_input.done" => Self::InputDone,
-            b"response.reasoning_summary_part.added" => Self::SummaryPartAdded,
+            b"response.reasoning_summary_part.added" | b"response.reasoning_summary_part.done" => {
+                Self::SummaryPart
+            }
             b"response.reasoning_summary_text.done" => Self::SummaryDone,
             b"response.reasoning_text.done" => Self::ReasoningDone,
             b"response.completed" | b"response.done" => Self::Completed,
@@ -115,12 +118,24 @@ pub struct Delta<'a> {
     output_index: Option<&'a RawValue>,
     #[serde(borrow, default)]
     item_id: Option<&'a RawValue>,
-    #[serde(borrow, default, alias = "summary_index")]
+    #[serde(borrow, default)]
     content_index: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    summary_index: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "delta")]
     piece: Option<&'a RawValue>,
-    #[serde(borrow, default, alias = "arguments", alias = "input", alias = "refusal")]
+    #[serde(borrow, default)]
     text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    part: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub annotation: Option<&'a RawValue>,
 }
 
 impl<'a> Delta<'a> {
@@ -130,7 +145,12 @@ impl<'a> Delta<'a> {
 
     /// Which content or summary part of the item the piece belongs to.
     pub fn part(&self) -> Option<u64> {
-        self.content_index.and_then(number)
+        self.content_index.or(self.summary_index).and_then(number)
+    }
+
+    /// The part itself, of an event that carries one.
+    pub fn content_part(&self) -> Option<Part<'a>> {
+        self.part.and_then(read)
     }
 
     /// The piece as a JSON string literal; `None` unless it is a string.
@@ -140,7 +160,8 @@ impl<'a> Delta<'a> {
 
     /// The whole text of a `done` event as a JSON string literal.
     pub fn whole(&self) -> Option<&'a str> {
-        self.text.and_then(literal)
+        let texts = [self.text, self.refusal, self.arguments, self.input];
+        texts.into_iter().flatten().find_map(literal)
     }
 
     /// The item's id as a JSON literal: good for comparing, not for showing.
@@ -204,6 +225,11 @@ impl<'a> Item<'a> {
         self.content.and_then(read).unwrap_or_default()
     }
 
+    /// The same as they arrived.
+    pub fn raw_content(&self) -> Vec<&'a RawValue> {
+        self.content.and_then(read).unwrap_or_default()
+    }
+
     /// The parts of a reasoning summary.
     pub fn summary(&self) -> Vec<Part<'a>> {
         self.summary.and_then(read).unwrap_or_default()
@@ -213,6 +239,8 @@ impl<'a> Item<'a> {
 /// A content part of an output item.
 #[derive(Debug, Deserialize)]
 pub struct Part<'a> {
+    #[serde(borrow, default)]
+    pub r#type: Cow<'a, str>,
     #[serde(borrow, default)]
     text: Option<&'a RawValue>,
     #[serde(borrow, default)]

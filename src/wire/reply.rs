@@ -273,7 +273,7 @@ impl Reader {
                 return Some(Progress::Failed(Bytes::copy_from_slice(&frame.data)));
             }
             EventKind::RefusalDone => self.refusal_done(&parse(frame)?, sink),
-            EventKind::SummaryPartAdded
+            EventKind::SummaryPart
             | EventKind::PartAdded
             | EventKind::PartDone
             | EventKind::Handshake

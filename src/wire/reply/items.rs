@@ -17,8 +17,7 @@ use crate::{
         reply::{
             Place, Unreadable,
             chat::write_string,
-            complete::{Missing, Seen},
-            joined::Joined,
+            complete::{Fate, Missing, Told},
             unreadable,
         },
         sse::{self, Frame},
@@ -40,10 +39,7 @@ struct Arriving {
     added: Option<Vec<u8>>,
     /// As it is.
     done: Option<Vec<u8>>,
-    /// The pieces of its text, arguments or input.
-    pieces: Joined,
-    refusal: Joined,
-    seen: Seen,
+    told: Told,
 }
 
 /// What has to become of an event before a client gets it.
@@ -51,8 +47,10 @@ struct Arriving {
 pub struct Noted {
     /// Events that are missing before it: objects without a `sequence_number`.
     pub missing: Vec<Vec<u8>>,
-    /// What stands in its place, if something has to; nothing, if it cannot be told yet.
+    /// What stands in its place, if something has to; nothing, if it is withheld.
     pub change: Option<Vec<u8>>,
+    /// Events that could not be told before it, likewise.
+    pub after: Vec<Vec<u8>>,
 }
 
 impl Items {
@@ -60,7 +58,9 @@ impl Items {
     pub fn of_response(&mut self, frame: &Frame<'_>) {
         let response = Object::read(&frame.data).and_then(|event| event.object("response"));
         if let Some(id) = response.and_then(|response| response.text("id")) {
-            id.strip_prefix("resp_").unwrap_or(&id).clone_into(&mut self.response);
+            let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+            let own = id.strip_prefix("resp_").unwrap_or(&id);
+            self.response = own.chars().filter(is_plain).collect();
         }
     }
 
@@ -89,15 +89,15 @@ impl Items {
             | EventKind::InputDone
             | EventKind::PartAdded
             | EventKind::PartDone
-            | EventKind::AnnotationAdded => Ok(self.note_event(kind, frame).unwrap_or_default()),
-            EventKind::Created
-            | EventKind::Handshake
-            | EventKind::Private
-            | EventKind::SummaryPartAdded
+            | EventKind::AnnotationAdded
+            | EventKind::SummaryPart
             | EventKind::SummaryDelta
             | EventKind::SummaryDone
             | EventKind::ReasoningDelta
-            | EventKind::ReasoningDone
+            | EventKind::ReasoningDone => Ok(self.note_event(kind, frame).unwrap_or_default()),
+            EventKind::Created
+            | EventKind::Handshake
+            | EventKind::Private
             | EventKind::Completed
             | EventKind::Incomplete
             | EventKind::Failed
@@ -122,88 +122,83 @@ impl Items {
         let index = event.output_index();
         let changed = own.as_ref().and_then(|own| with_member(frame, "item", own));
         let at = self.at(index, item.id());
-        let change = match index {
-            Some(_) => changed,
-            None => self.indexed(at, frame, changed),
-        };
-        let mut missing = Vec::new();
-        let kept = own.unwrap_or_else(|| raw.to_vec());
-        if kind == EventKind::ItemDone {
-            let (id, index) = (self.id_of(at), self.index_of(at));
-            let arriving = &mut self.all[at];
-            if let Ok(item) = serde_json::from_slice::<Item<'_>>(&kept) {
-                let mut missing = Missing { out: &mut missing, id: &id, index };
-                arriving.seen.item_done(&kept, &item, &mut missing);
-            }
-            arriving.done = Some(kept);
-            arriving.pieces = Joined::default();
-        } else {
-            self.all[at].seen.announced();
-            self.all[at].added = Some(kept);
+        let mut noted = Noted { change: changed, ..Noted::default() };
+        if index.is_none() {
+            noted.change = placed(frame, noted.change, &[("output_index", self.index_of(at))]);
         }
-        Ok(Noted { missing, change })
+        let kept = own.unwrap_or_else(|| raw.to_vec());
+        let (id, index) = (self.id_of(at), self.index_of(at));
+        let arriving = &mut self.all[at];
+        if let Ok(item) = serde_json::from_slice::<Item<'_>>(&kept) {
+            if kind == EventKind::ItemDone {
+                let mut missing = Missing { out: &mut noted.missing, id: &id, index };
+                arriving.told.item_done(&kept, &item, &mut missing);
+            } else {
+                let mut after = Missing { out: &mut noted.after, id: &id, index };
+                if arriving.told.added(&item, &mut after) == Fate::Withheld {
+                    noted.change = Some(Vec::new());
+                }
+            }
+        }
+        let place =
+            if kind == EventKind::ItemDone { &mut arriving.done } else { &mut arriving.added };
+        *place = Some(kept);
+        Ok(noted)
     }
 
     /// A piece of an item, or the whole of one of its texts.
     fn note_event(&mut self, kind: EventKind, frame: &Frame<'_>) -> Option<Noted> {
         let event: Delta<'_> = serde_json::from_slice(&frame.data).ok()?;
-        let at = self.of(&event);
-        let is_delta = event.delta().is_some();
         let is_piece = matches!(
             kind,
-            EventKind::TextDelta | EventKind::ArgumentsDelta | EventKind::InputDelta
+            EventKind::TextDelta
+                | EventKind::RefusalDelta
+                | EventKind::ArgumentsDelta
+                | EventKind::InputDelta
         );
-        let is_whole =
-            matches!(kind, EventKind::TextDone | EventKind::ArgumentsDone | EventKind::InputDone);
-        let arriving = &mut self.all[at];
         if is_piece {
-            arriving.pieces.push(event.delta()?);
-        } else if kind == EventKind::RefusalDelta {
-            arriving.refusal.push(event.delta()?);
-        } else if let (true, Some(whole)) = (is_whole, event.whole())
-            && arriving.done.is_none()
-            && arriving.pieces.is_empty()
-        {
-            // What comes whole matters only when it did not come in pieces.
-            arriving.pieces.push(whole);
+            event.delta()?;
         }
+        let at = self.of(&event);
         let (id, index) = (self.id_of(at), self.index_of(at));
-        let mut out = Vec::new();
-        let mut missing = Missing { out: &mut out, id: &id, index };
-        let seen = &mut self.all[at].seen;
-        if matches!(
+        let mut noted = Noted::default();
+        let mut missing = Missing { out: &mut noted.missing, id: &id, index };
+        let told = &mut self.all[at].told;
+        let mut lacking = Vec::new();
+        let is_call = matches!(
             kind,
             EventKind::ArgumentsDelta
                 | EventKind::ArgumentsDone
                 | EventKind::InputDelta
                 | EventKind::InputDone
-        ) {
-            // Nobody can tell yet which tool is called; the item will.
-            if !seen.is_announced() {
-                return Some(Noted { change: Some(Vec::new()), ..Noted::default() });
-            }
-            seen.call_event(kind, event.whole(), &mut missing);
+        );
+        let is_thought = matches!(
+            kind,
+            EventKind::SummaryPart
+                | EventKind::SummaryDelta
+                | EventKind::SummaryDone
+                | EventKind::ReasoningDelta
+                | EventKind::ReasoningDone
+        );
+        let fate = if is_call {
+            told.call_event(kind, &event, &mut missing)
+        } else if is_thought {
+            told.thought(&mut missing)
         } else {
-            let whole = event.whole().filter(|_| !is_delta);
-            seen.part_event(kind, event.part(), whole, &mut missing);
-        }
-        let change = match event.output_index() {
-            Some(_) => None,
-            None => self.indexed(at, frame, None),
-        };
-        Some(Noted { missing: out, change })
-    }
-
-    /// The event of `frame`, as it is or as `changed`, with the index that it lacks.
-    fn indexed(&self, at: usize, frame: &Frame<'_>, changed: Option<Vec<u8>>) -> Option<Vec<u8>> {
-        let index = self.index_of(at).to_string();
-        match &changed {
-            None => with_member(frame, "output_index", index.as_bytes()),
-            Some(bytes) => {
-                with_member(&sse::frames(bytes).next()?, "output_index", index.as_bytes())
+            let fate = told.part_event(kind, &event, &mut missing);
+            if event.part().is_none() {
+                lacking.push(("content_index", told.part()));
             }
+            fate
+        };
+        if event.output_index().is_none() {
+            lacking.push(("output_index", index));
         }
-        .or(changed)
+        noted.change = match fate {
+            Fate::Withheld => Some(Vec::new()),
+            Fate::Told => placed(frame, None, &lacking),
+        };
+        Some(noted)
     }
 
     /// What is missing before the answer can end: the ends of items that never came whole.
@@ -213,10 +208,10 @@ impl Items {
         for at in 0..self.all.len() {
             let (id, index) = (self.id_of(at), self.index_of(at));
             let Some(whole) = self.all[at].item(status, &id) else { continue };
-            let seen = &mut self.all[at].seen;
-            if let (false, Ok(item)) = (seen.is_finished(), serde_json::from_slice(&whole)) {
+            let told = &mut self.all[at].told;
+            if let (false, Ok(item)) = (told.is_finished(), serde_json::from_slice(&whole)) {
                 let mut missing = Missing { out: &mut out, id: &id, index };
-                seen.item_done(&whole, &item, &mut missing);
+                told.item_done(&whole, &item, &mut missing);
                 missing.item_done(&whole);
             }
         }
@@ -254,7 +249,29 @@ impl Items {
 
     /// Whether nothing has arrived that an output could be made of.
     pub fn is_empty(&self) -> bool {
-        self.all.iter().all(Arriving::is_empty)
+        self.all.iter().all(|arriving| arriving.item("completed", "\"\"").is_none())
+    }
+
+    /// The events of items that a client was told nothing of, from the last event.
+    pub fn told_at_once(&mut self, items: &[&RawValue], names: &ToolNames) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        for raw in items {
+            let whole = own_name(raw.get().as_bytes(), names);
+            let whole = whole.as_deref().unwrap_or(raw.get().as_bytes());
+            let Ok(item) = serde_json::from_slice::<Item<'_>>(whole) else { continue };
+            let at = self.at(None, item.id());
+            let (id, index) = (self.id_of(at), self.index_of(at));
+            let mut missing = Missing { out: &mut out, id: &id, index };
+            self.all[at].told.item_done(whole, &item, &mut missing);
+            missing.item_done(whole);
+            self.all[at].done = Some(whole.to_vec());
+        }
+        out
+    }
+
+    /// Whether a client was told of any item.
+    pub fn has_any(&self) -> bool {
+        !self.all.is_empty()
     }
 
     /// The `output` array: the items in their order.
@@ -281,12 +298,8 @@ fn status_at(kind: EventKind) -> &'static str {
 }
 
 impl Arriving {
-    fn is_empty(&self) -> bool {
-        self.done.is_none() && self.pieces.is_empty() && self.refusal.is_empty()
-    }
-
     /// The item, put together from its pieces if it never came whole; called `id`, a literal, if
-    /// its own name never arrived. `None` without any pieces.
+    /// its own name never arrived. `None` without any pieces, or without a name for its tool.
     fn item(&self, status: &str, id: &str) -> Option<Vec<u8>> {
         if self.done.is_some() {
             return self.done.clone();
@@ -296,9 +309,9 @@ impl Arriving {
             self.added.as_deref().map_or_else(|| Cow::Owned(nameless()), Cow::Borrowed);
         let announced: Item<'_> = serde_json::from_slice(&added).ok()?;
         let (member, value) = match &*announced.r#type {
-            "function_call" => ("arguments", self.pieces.literal()),
-            "custom_tool_call" => ("input", self.pieces.literal()),
-            "message" if !self.is_empty() => ("content", self.content()),
+            "function_call" => ("arguments", self.told.arguments()?),
+            "custom_tool_call" => ("input", self.told.arguments()?),
+            "message" => ("content", self.told.content()?),
             _ => return None,
         };
         let mut item = Vec::new();
@@ -308,27 +321,18 @@ impl Arriving {
         write_with(&Object::read(&item)?, "status", status.as_bytes(), &mut whole);
         Some(whole)
     }
+}
 
-    fn content(&self) -> Vec<u8> {
-        let mut content = vec![b'['];
-        if !self.pieces.is_empty() {
-            content.extend_from_slice(
-                br#"{"type":"output_text","annotations":[],"logprobs":[],"text":"#,
-            );
-            self.pieces.write(&mut content);
-            content.push(b'}');
-        }
-        if !self.refusal.is_empty() {
-            if content.len() > 1 {
-                content.push(b',');
-            }
-            content.extend_from_slice(br#"{"type":"refusal","refusal":"#);
-            self.refusal.write(&mut content);
-            content.push(b'}');
-        }
-        content.push(b']');
-        content
-    }
+/// The event of `frame`, as it is or as `changed`, with the indexes that it lacks.
+fn placed(frame: &Frame<'_>, changed: Option<Vec<u8>>, lacking: &[(&str, u64)]) -> Option<Vec<u8>> {
+    lacking.iter().fold(changed, |changed, (name, index)| {
+        let index = index.to_string();
+        let placed = match &changed {
+            None => with_member(frame, name, index.as_bytes()),
+            Some(bytes) => with_member(&sse::frames(bytes).next()?, name, index.as_bytes()),
+        };
+        placed.or(changed)
+    })
 }
 
 /// `item` with the client's own name of the tool that it calls, unless that is what it has.

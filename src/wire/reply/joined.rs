@@ -1,5 +1,7 @@
 //! String literals put together, without decoding any of them.
 
+use std::borrow::Cow;
+
 #[derive(Clone, Debug, Default)]
 pub struct Joined(Vec<u8>);
 
@@ -12,6 +14,11 @@ impl Joined {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether the whole is what this literal says, in the same spelling.
+    pub fn is(&self, literal: &str) -> bool {
+        literal.get(1..literal.len().saturating_sub(1)).is_some_and(|it| it.as_bytes() == self.0)
     }
 
     /// How many bytes there are, escapes as they are written.
@@ -36,5 +43,18 @@ impl Joined {
         let mut literal = Vec::with_capacity(self.0.len() + 2);
         self.write(&mut literal);
         literal
+    }
+
+    /// What of the text of `whole` comes after this, as a literal; both are measured decoded.
+    pub fn rest_of<'w>(&self, whole: &'w str) -> Option<Cow<'w, str>> {
+        if self.is(whole) {
+            return None;
+        }
+        if self.is_empty() {
+            return Some(Cow::Borrowed(whole));
+        }
+        let told = self.literal();
+        let told = str::from_utf8(&told).map_or(0, super::decoded_len);
+        super::remainder(whole, told).map(Cow::Owned)
     }
 }

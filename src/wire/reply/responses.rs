@@ -20,7 +20,7 @@ use crate::{
         identity::{masked, without_owner},
         reply::{
             End, Progress, Unreadable,
-            items::{Items, with_member, with_own_names, write_with},
+            items::{Items, Noted, with_member, with_own_names, write_with},
             unreadable,
         },
         sse::{self, Frame},
@@ -65,14 +65,16 @@ impl Forward {
 
     /// The `sequence_number` of an event that follows what has been passed on.
     pub fn next_number(&self) -> i64 {
-        self.next_upstream_number() + self.n_added
+        self.next_upstream_number().saturating_add(self.n_added)
     }
 
     /// The same as the upstream counts.
     fn next_upstream_number(&self) -> i64 {
         let last = sse::frames(&self.last).next();
         let event = last.as_ref().and_then(|last| Object::read(&last.data));
-        event.and_then(|event| event.integer("sequence_number")).map_or(0, |last| last + 1)
+        event
+            .and_then(|event| event.integer("sequence_number"))
+            .map_or(0, |last| last.saturating_add(1))
     }
 
     /// What a client gets for a run of whole events; nothing after the one that ends the answer.
@@ -119,20 +121,24 @@ impl Forward {
 
     /// What stands in the place of `frame` with what was missing before it, unless it stays.
     fn numbered(&mut self, frame: &Frame<'_>, looked: Looked) -> Option<Vec<u8>> {
-        let Looked { missing, change, progress: _ } = looked;
-        if missing.is_empty() && self.n_added == 0 {
+        let Looked { missing, change, after, progress: _ } = looked;
+        if missing.is_empty() && after.is_empty() && self.n_added == 0 {
             return change;
         }
         let own = Object::read(&frame.data).and_then(|event| event.integer("sequence_number"));
         let number = own.unwrap_or_else(|| self.next_upstream_number());
         let mut out = Vec::new();
         for event in missing {
-            out.extend(written(&event, number + self.n_added));
+            out.extend(written(&event, number.saturating_add(self.n_added)));
             self.n_added += 1;
         }
         let event = change.as_deref().unwrap_or(frame.raw);
         let renumbered = renumbered(event, self.n_added);
         out.extend_from_slice(renumbered.as_deref().unwrap_or(event));
+        for event in after {
+            self.n_added += 1;
+            out.extend(written(&event, number.saturating_add(self.n_added)));
+        }
         Some(out)
     }
 
@@ -160,9 +166,10 @@ impl Forward {
             self.items.of_response(frame);
             return Ok(Looked::instead(response_event(frame, &self.names), Progress::More));
         }
-        let noted = self.items.note(kind, frame, &self.names)?;
-        let change = noted.change.or_else(|| self.bared(frame));
-        Ok(Looked { missing: noted.missing, change, progress: Progress::More })
+        let mut noted = self.items.note(kind, frame, &self.names)?;
+        let change = noted.change.take().or_else(|| self.bared(frame));
+        let Noted { missing, after, .. } = noted;
+        Ok(Looked { missing, change, after, progress: Progress::More })
     }
 
     fn look_at_end(&mut self, kind: EventKind, frame: &Frame<'_>) -> Result<Looked, Unreadable> {
@@ -172,11 +179,16 @@ impl Forward {
             let change = final_event(frame, &whole.body, Some("response.failed"));
             return Ok(Looked::instead(change, whole.progress));
         }
-        Ok(Looked {
-            missing: self.items.missing_at_the_end(kind),
-            change: final_event(frame, &whole.body, None),
-            progress: whole.progress,
-        })
+        let missing = if self.items.has_any() {
+            self.items.missing_at_the_end(kind)
+        } else {
+            let event = serde_json::from_slice::<ResponseEvent<'_>>(&frame.data).ok();
+            let head = event.and_then(|event| read::<ResponseHead<'_>>(event.response));
+            let items = head.as_ref().map(ResponseHead::items).unwrap_or_default();
+            self.items.told_at_once(&items, &self.names)
+        };
+        let change = final_event(frame, &whole.body, None);
+        Ok(Looked { missing, change, after: Vec::new(), progress: whole.progress })
     }
 
     /// What stands in the place of an event that says that the answer failed, unless it stays.
@@ -238,13 +250,14 @@ impl Forward {
 struct Looked {
     missing: Vec<Vec<u8>>,
     change: Option<Vec<u8>>,
+    after: Vec<Vec<u8>>,
     progress: Progress,
 }
 
 impl Looked {
     /// An event before which nothing is missing.
     fn instead(change: Option<Vec<u8>>, progress: Progress) -> Self {
-        Self { missing: Vec::new(), change, progress }
+        Self { missing: Vec::new(), change, after: Vec::new(), progress }
     }
 }
 
@@ -259,15 +272,10 @@ fn written(event: &[u8], number: i64) -> Vec<u8> {
 }
 
 /// `event` with a `sequence_number` that is higher by so many; `None` when it has none.
-///
-/// Inside a string the quotes of this pattern would be escaped, so it is always a member.
 fn renumbered(event: &[u8], by: i64) -> Option<Vec<u8>> {
-    const NUMBER: &[u8] = b"\"sequence_number\":";
-    let start = memmem::rfind(event, NUMBER)? + NUMBER.len();
-    let digits = event[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let number: i64 = str::from_utf8(&event[start..start + digits]).ok()?.parse().ok()?;
-    let number = (number + by).to_string();
-    Some([&event[..start], number.as_bytes(), &event[start + digits..]].concat())
+    let frame = sse::frames(event).next()?;
+    let number = Object::read(&frame.data)?.integer("sequence_number")?;
+    with_member(&frame, "sequence_number", number.saturating_add(by).to_string().as_bytes())
 }
 
 fn is_json(data: &[u8]) -> bool {
