@@ -550,7 +550,8 @@ pub async fn interrupted() {
     }
 }
 
-/// Serves until told to stop. `ready` is called once, when all is bound; `variables` are the
+/// Serves until told to stop. `ready` is called once, when all is bound, and
+/// `stopping` when it is to stop; `variables` are the
 /// environment of other processes.
 ///
 /// # Errors
@@ -561,6 +562,7 @@ pub fn serve(
     simulation: Option<Simulation>,
     variables: apart::Variables,
     ready: &dyn Fn(&Server),
+    stopping: &dyn Fn(),
 ) -> Result<(), Error> {
     listen::raise_descriptor_limit();
     runtime()?.block_on(async {
@@ -569,8 +571,12 @@ pub fn serve(
         let apart = apart.map_err(|source| Error::System { what: "its own name", source })?;
         let server = put_together(config, simulation, Some(apart)).await?;
         ready(&server);
+        let stopping = async {
+            interrupted().await;
+            stopping();
+        };
         // The second is listened for once the first was heard.
-        server.run(interrupted(), interrupted()).await;
+        server.run(stopping, interrupted()).await;
         Ok(())
     })
 }

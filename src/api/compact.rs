@@ -36,7 +36,11 @@ async fn compact(
     let turn =
         if text::is_codex(&exchange.headers) { exchange.headers.clone() } else { HeaderMap::new() };
     let asked = Asked { id: exchange.id.clone(), request, turn };
-    let compacted = Box::pin(text.relay.compact(asked)).await;
+    let compacted = tokio::select! {
+        biased;
+        compacted = Box::pin(text.relay.compact(asked)) => compacted,
+        () = text.stream.leaving.cancelled() => return Err(ApiError::leaving()),
+    };
     let compacted = compacted.map_err(|refused| ApiError::of_refusal(refused, text.clock.now()))?;
     stream::log_usage(&exchange, &compacted.end);
     Ok(stream::whole(compacted.body, &compacted.ignored))

@@ -20,10 +20,13 @@ const ROUTES: &[&str] = &[
     "/v1/relay/status",
     "/v1/completions",
     "/v1/responses",
+    "/v1/responses/compact",
     "/v1/chat/completions",
     "/no-tools/v1/models",
+    "/no-tools/v1/models/{id}",
     "/no-tools/v1/completions",
     "/no-tools/v1/responses",
+    "/no-tools/v1/responses/compact",
     "/no-tools/v1/chat/completions",
 ];
 

@@ -99,7 +99,7 @@ async fn show(
         outcome
     };
     let (outcome, ()) =
-        tokio::join!(act, server.run(stopped.cancelled_owned(), std::future::pending()));
+        tokio::join!(act, server.run(stopped.cancelled_owned(), app::interrupted()));
     outcome.map_err(Failure::from)
 }
 

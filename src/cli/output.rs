@@ -220,6 +220,12 @@ impl Terminal {
         painted(text, "1", self.is_colored)
     }
 
+    /// What goes on, beside what was asked for.
+    #[expect(clippy::unused_self, reason = "whoever writes holds the terminal")]
+    pub fn tell(&self, text: &str) {
+        to_stderr(&format!("{}\n", visible(text)));
+    }
+
     /// Something odd that stops nothing.
     #[expect(clippy::unused_self, reason = "whoever writes holds the terminal")]
     pub fn warn(&self, text: &str) {

@@ -91,7 +91,13 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
     };
     let others = session.environment.of_others();
     let others = others.map(|(name, value)| (name.into(), value.into())).collect();
-    Ok(app::serve(config, simulation, others, &ready)?)
+    let grace = config.server.shutdown_grace.as_secs();
+    let stopping = || {
+        session.terminal.tell(&format!(
+            "Stopping; answers under way have {grace} s to end. Ctrl-C again ends them now."
+        ));
+    };
+    Ok(app::serve(config, simulation, others, &ready, &stopping)?)
 }
 
 /// A host or a port on the command line means the network, whatever the file says.

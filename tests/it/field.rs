@@ -6,9 +6,9 @@
 //! Not here, because they are about several logins: limits that outlive their reset, a dialogue
 //! whose account is gone, an overload or a client's mistake that is taken to every account, how
 //! much of which limit is used, seats of one workspace that are told apart. Because nothing outside
-//! shows them: two programs that renew a login at the same moment, a proxy on the way to the
-//! sign-in server, a machine that slept, an upstream that counts no tokens at all. Because they
-//! have a file of their own: dialogues made shorter (`compaction`).
+//! shows them: a proxy on the way to the sign-in server, a machine that slept, an upstream that
+//! counts no tokens at all. Because they have a file of their own: dialogues made shorter
+//! (`compaction`), relays that end while they renew a login (`survival`).
 
 use std::{collections::BTreeSet, fs, io::Write};
 
@@ -582,6 +582,8 @@ async fn a_tool_comes_back_by_the_name_that_its_client_gave_it() {
             let response = response(&reply);
             let places = [&response["output"][0], &response["tools"][0], &response["tool_choice"]];
             assert_eq!(places.map(|place| text(&place["name"])), [*name; 3], "also passed on");
+            let theirs = relay.last_upstream_body()["tools"][0]["name"].clone();
+            assert_eq!(reply.text().contains(text(&theirs)), theirs == *name, "{reply:?}");
         }
     }
 }
@@ -730,8 +732,8 @@ async fn a_shape_that_is_asked_for_is_given_or_refused() {
     let refused = refusal(&relay, Chat, &nested).await;
     assert_eq!(refused, "400 invalid_request_error - response_format");
     assert_eq!(relay.upstream_requests().len(), 1, "it is not asked again without");
-    let reply = answer(&relay, Completions, "hello", &nested).await;
-    assert_eq!(reply.header(IGNORED), Some("response_format"), "Completions have no shape");
+    let refused = refusal(&relay, Completions, &nested).await;
+    assert_eq!(refused, "422 invalid_request_error unsupported_parameter response_format");
 }
 
 /// The limit is used up by thinking, and the answer looks like none.

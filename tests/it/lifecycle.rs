@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{
@@ -73,30 +74,39 @@ async fn an_answer_that_does_not_end_in_time_says_why() {
     let mut answering = Answering::to(address, &streamed(stalled)).await;
     assert!(matches!(answering.piece().await, Piece::Bytes(_)));
     let whole = Dialect::Responses.body(stalled).to_string();
-    let whole = Ask::post(Dialect::Responses.path(), whole).bearer(TOKEN).bytes();
-    let waiting = tokio::spawn(async move {
-        let mut connection = Connection::open(address).await;
-        connection.send(&whole).await;
-        connection.reply().await.expect("an answer").refusal().line()
+    let waiting = ["", "/compact"].map(|below| {
+        let path = format!("{}{below}", Dialect::Responses.path());
+        let ask = Ask::post(&path, whole.clone()).bearer(TOKEN).bytes();
+        tokio::spawn(async move {
+            let mut connection = Connection::open(address).await;
+            connection.send(&ask).await;
+            connection.reply().await.expect("an answer").refusal().line()
+        })
     });
-    // Only when both are under way is there something to be told.
+    // Only when all are under way is there something to be told.
     let ask = Ask::get("/v1/relay/status").bearer(TOKEN).bytes();
-    loop {
-        let mut connection = Connection::open(address).await;
-        connection.send(&ask).await;
-        let status = connection.reply().await.expect("an answer").json();
-        if status["security"]["client"]["active_requests"] == 3 {
-            break;
+    let all = async {
+        loop {
+            let mut connection = Connection::open(address).await;
+            connection.send(&ask).await;
+            let status = connection.reply().await.expect("an answer").json();
+            if status["security"]["client"]["active_requests"] == 4 {
+                break;
+            }
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, all).await.expect("all are under way");
     program.send(Signal::TERM);
     let rest = answering.whole().await;
     assert!(rest.is_whole && !rest.text().contains("[DONE]"), "{rest:?}");
     assert!(rest.text().contains("\"code\":\"relay_stopping\""), "{rest:?}");
-    assert_eq!(waiting.await.expect("told"), "503 server_error relay_stopping");
+    for waiting in waiting {
+        assert_eq!(waiting.await.expect("told"), "503 server_error relay_stopping");
+    }
     assert_eq!(program.ends().await, Some(0));
     let records = log::records(home.path());
-    assert!(records.iter().any(|record| record["outcome"] == "failed"), "{records:?}");
+    let is_failed = |record: &&Value| record["outcome"] == "failed" || record["status_code"] == 503;
+    assert_eq!(records.iter().filter(is_failed).count(), 3);
 }
 
 #[tokio::test]

@@ -46,6 +46,12 @@ const ONE: Harmless = Harmless { words: "1", is: |value| value.as_i64() == Some(
 const TEXT_ONLY: Harmless =
     Harmless { words: "text only", is: |value| value.items().all(|modality| modality.is("text")) };
 
+const PLAIN: Harmless = Harmless { words: "plain text", is: plain };
+const NO_FORMAT: Harmless = Harmless {
+    words: "its format is plain text",
+    is: |value| value.get("format").is_none_or(|format| format.is_null() || plain(format)),
+};
+
 /// Names of parameters with their rules. What is stripped is told in this order.
 pub type Table = [(&'static str, Rule)];
 
@@ -72,8 +78,6 @@ pub const COMMON: &Table = &[
     ("moderation", Refused(Object, NEVER)),
     ("model", Sent("with aliases, an effort in it and capitals resolved")),
     ("instructions", Sent("`.` where there are none")),
-    ("stream", Heeded("the upstream always streams; a whole answer is put together here")),
-    ("stream_options", Heeded("told when there is no stream")),
     ("store", Limited("false")),
     (
         "service_tier",
@@ -83,6 +87,18 @@ pub const COMMON: &Table = &[
     ("conversation", Limited("empty; there are no conversations yet")),
     ("reasoning", Sent("`effort`, `summary`, `generate_summary` and `context`")),
     ("max_output_tokens", Sent("")),
+];
+
+/// How an answer is told.
+pub const STREAM: &Table = &[
+    ("stream", Heeded("the upstream always streams; a whole answer is put together here")),
+    ("stream_options", Heeded("told when there is no stream")),
+];
+
+/// The same where the answer is one object.
+pub const NO_STREAM: &Table = &[
+    ("stream", Heeded("the answer is one object; `true` is told")),
+    ("stream_options", Heeded("told")),
 ];
 
 /// What only the chat and completions documents name.
@@ -147,10 +163,35 @@ pub const RESPONSES: &Table = &[
 pub const SHAPE: &Table = &[("response_format", Sent("as `text.format`"))];
 
 /// What a Responses body cannot have beside its input.
-pub const NO_CHAT: &Table = &[(
+pub const NO_MESSAGES: &Table = &[(
     "messages",
     Impossible(Array, "`messages` belongs to chat completions: send what it holds as `input`."),
 )];
+
+/// What the chat document calls otherwise, and a Responses body would lose.
+pub const NO_CHAT_TOOLS: &Table =
+    &[("functions", Refused(Array, EMPTY)), ("web_search_options", Refused(Object, NEVER))];
+
+/// What other documents name, and a chat would lose.
+pub const NO_CHAT: &Table = &[
+    ("text", Refused(Object, NO_FORMAT)),
+    ("prompt", Impossible(String, "`prompt` belongs to completions; send it as a message.")),
+    ("best_of", Refused(Integer, ONE)),
+    ("echo", Refused(Boolean, OFF)),
+    ("suffix", Refused(String, EMPTY)),
+];
+
+/// What other documents name, and a completion would lose.
+pub const TEXT_ALONE: &Table = &[
+    (
+        "messages",
+        Impossible(Array, "`messages` belongs to chat completions: send one text as `prompt`."),
+    ),
+    ("tools", Refused(Array, EMPTY)),
+    ("functions", Refused(Array, EMPTY)),
+    ("response_format", Refused(Object, PLAIN)),
+    ("text", Refused(Object, NO_FORMAT)),
+];
 
 /// What only the completions document names.
 pub const COMPLETIONS: &Table = &[
@@ -164,14 +205,32 @@ pub const COMPLETIONS: &Table = &[
 /// The tables of a route, under the name that messages have for it.
 pub type Route = (&'static str, &'static [&'static Table]);
 
-pub const CHAT_ROUTE: Route = ("chat.completions", &[COMMON, CHOICES, STATEFUL, CHAT_ONLY, CHAT]);
-pub const CHAT_ROUTE_WITH_INPUT: Route =
-    ("chat.completions", &[COMMON, CHOICES, STATEFUL, RESPONSES, SHAPE, CHAT_ONLY]);
-pub const COMPLETIONS_ROUTE: Route = ("completions", &[COMMON, CHOICES, STATEFUL, COMPLETIONS]);
-pub const RESPONSES_ROUTE: Route =
-    ("responses", &[COMMON, CHOICES, STATEFUL, RESPONSES, SHAPE, NO_CHAT]);
-pub const COMPACTION_ROUTE: Route =
-    ("responses.compact", &[COMMON, CHOICES, STATEFUL, RESPONSES, SHAPE, NO_CHAT]);
+pub const CHAT_ROUTE: Route =
+    ("chat.completions", &[COMMON, STREAM, CHOICES, STATEFUL, CHAT_ONLY, CHAT, NO_CHAT]);
+pub const CHAT_ROUTE_WITH_INPUT: Route = (
+    "chat.completions",
+    &[COMMON, STREAM, CHOICES, STATEFUL, RESPONSES, SHAPE, CHAT_ONLY, NO_CHAT_TOOLS],
+);
+pub const COMPLETIONS_ROUTE: Route =
+    ("completions", &[COMMON, STREAM, CHOICES, STATEFUL, COMPLETIONS, TEXT_ALONE]);
+pub const RESPONSES_ROUTE: Route = (
+    "responses",
+    &[COMMON, STREAM, CHOICES, STATEFUL, RESPONSES, SHAPE, NO_MESSAGES, CHAT_ONLY, NO_CHAT_TOOLS],
+);
+pub const COMPACTION_ROUTE: Route = (
+    "responses.compact",
+    &[
+        COMMON,
+        NO_STREAM,
+        CHOICES,
+        STATEFUL,
+        RESPONSES,
+        SHAPE,
+        NO_MESSAGES,
+        CHAT_ONLY,
+        NO_CHAT_TOOLS,
+    ],
+);
 
 /// Applies the tables of a route to the fields of `request`.
 ///
@@ -212,6 +271,10 @@ pub fn check<'a>(
         }
     }
     Ok(())
+}
+
+fn plain(format: Value<'_>) -> bool {
+    format.get("type").is_some_and(|kind| kind.is("text"))
 }
 
 fn empty(value: Value<'_>) -> bool {

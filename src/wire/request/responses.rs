@@ -89,7 +89,9 @@ pub fn from_request(
     let instructions = write_instructions(&mut body, request)?;
     if route == Route::Compaction {
         // The answer is one object, whatever the request says about streams.
-        draft.notes.drop(request.given("stream").filter(|_| settings.stream));
+        for name in ["stream", "stream_options"] {
+            draft.notes.drop(request.given(name).filter(|_| settings.stream));
+        }
         settings.stream = false;
         items::write_compacted(body.field("input"), input, &mut draft)?;
     } else {
