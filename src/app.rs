@@ -7,6 +7,7 @@
 
 mod front;
 mod instance;
+pub mod memory;
 
 use std::{
     future::Future,

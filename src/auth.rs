@@ -11,7 +11,7 @@
 
 pub mod apart;
 pub mod browser;
-mod callback;
+pub mod callback;
 pub mod device;
 mod exchange;
 pub mod file;

@@ -27,6 +27,7 @@ pub use clap::{Arg as Flag, Command as Definition};
 
 pub use crate::config::Environment;
 use crate::{
+    app,
     auth::apart,
     config::{self, Config, Layer, Storage, table},
 };
@@ -118,6 +119,7 @@ pub fn definition() -> Definition {
 
 /// Runs the command line `args`, the name of the program included.
 pub fn run(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    app::memory::close();
     let terminal = Terminal::new(environment);
     let arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,

@@ -251,7 +251,27 @@ impl Config {
         let mut values = Values::new(layers, home.as_deref(), findings);
         let file = config_file(&mut values);
         let config = resolve(&mut values, file);
-        let Findings { problems, notices } = values.findings;
+        Self::found(config, values.findings)
+    }
+
+    /// The settings that a file with this content gives.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Config::load`].
+    #[cfg(any(test, feature = "internals"))]
+    pub fn of_text(text: &str) -> Result<Self, Problems> {
+        let (home, path) = (Path::new("/home/me"), PathBuf::from("/config.toml"));
+        let mut findings = Findings::default();
+        let layer = file::parse(&Arc::from(path.as_path()), text, &mut findings);
+        let mut values = Values::new(vec![layer], Some(home), findings);
+        let file = ConfigFile { exists: true, is_named: true, path };
+        let config = resolve(&mut values, Some(file));
+        Self::found(config, values.findings)
+    }
+
+    fn found(config: Option<Self>, findings: Findings) -> Result<Self, Problems> {
+        let Findings { problems, notices } = findings;
         match config {
             Some(config) if problems.is_empty() => Ok(Self { notices, ..config }),
             Some(_) | None => Err(Problems { problems, notices }),

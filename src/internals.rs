@@ -12,6 +12,9 @@
 
 #[cfg(test)]
 mod fixtures;
+mod strangers;
+
+pub use strangers::{callback, host, settings};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -35,9 +38,12 @@ pub type Part = fn(&[u8]);
 
 /// Every part, with the name of its corpus.
 pub const PARTS: &[(&str, Part)] = &[
+    ("callback", callback),
+    ("host", host),
     ("json", json),
     ("replies", replies),
     ("requests", requests),
+    ("settings", settings),
     ("splitter", splitter),
     ("stored_login", stored_login),
 ];

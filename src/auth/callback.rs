@@ -309,6 +309,12 @@ fn judge<B>(request: &Request<B>, shared: &Shared) -> Result<Brought, Stray> {
     read(request.uri(), &shared.state)
 }
 
+/// Whether a request for `uri` would end the login that waits with `state`.
+#[cfg(any(test, feature = "internals"))]
+pub fn counts(uri: &Uri, state: &Secret) -> bool {
+    read(uri, state).is_ok()
+}
+
 /// Fields that stand twice are no field: one of them is somebody's trick.
 fn read(uri: &Uri, state: &Secret) -> Result<Brought, Stray> {
     let fields = form::decode(uri.query().unwrap_or_default());

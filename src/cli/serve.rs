@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     app::{self, Place, Server, Simulation},
+    auth::LoginError,
     config::{self, Config, Raw, shown, table},
-    describe::configured_token,
+    describe::{Auth, configured_token},
     relay_token,
     sim::{Simulator, World},
 };
@@ -77,6 +78,9 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
         ensure_storage(&config)?;
     }
     ensure_token(&config)?;
+    if !options.simulate {
+        warn_of_login(session, &config);
+    }
     let simulation = if options.simulate {
         let simulator = simulator(&options.world)?;
         Some(Simulation { simulator, port: options.simulator_port })
@@ -98,6 +102,18 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
         ));
     };
     Ok(app::serve(config, simulation, others, &ready, &stopping)?)
+}
+
+/// Says at the start what every request would say. It may be mended while the relay runs.
+fn warn_of_login(session: &Session<'_>, config: &Config) {
+    let auth = Auth::of(config);
+    if let Some(problem) = auth.problem {
+        session.terminal.warn(&problem);
+    } else if !auth.login.credentials_present {
+        session.terminal.warn(&LoginError::Missing.to_string());
+    } else if !auth.login.ready_for_requests {
+        session.terminal.warn(&LoginError::AccountMismatch.to_string());
+    }
 }
 
 /// A host or a port on the command line means the network, whatever the file says.

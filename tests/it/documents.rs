@@ -226,6 +226,26 @@ fn every_trouble_is_one_that_a_client_can_have() {
     expect_none(&check_troubles(&document("docs/troubleshooting.md"), &answers));
 }
 
+/// A proof that is named and does not exist is none.
+#[test]
+fn every_test_that_a_proof_names_exists() {
+    let security = document("docs/security.md");
+    let (_, proofs) = security.split_once("## How it is proved").expect("proofs");
+    let is_name = |word: &&str| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        word.matches('_').count() > 2 && word.bytes().all(plain)
+    };
+    let named: Vec<_> = proofs.split('`').filter(is_name).collect();
+    assert!(named.len() > 20, "{named:?}");
+    let sources: Vec<_> = files();
+    let exists = |name: &str| {
+        let function = format!("fn {name}()");
+        sources.iter().any(|file| file.text.contains(&function))
+    };
+    let wrong = named.into_iter().filter(|name| !exists(name));
+    expect_none(&wrong.map(|name| format!("docs/security.md: no test {name}")).collect::<Vec<_>>());
+}
+
 #[test]
 fn one_sentence_stands_on_one_line() {
     let wrong: Vec<_> =

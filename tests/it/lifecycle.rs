@@ -1,9 +1,10 @@
 //! The real program from its start to its end: what it says, how it stops, and its exit codes.
 
 use std::{
+    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::Output,
+    process::{Output, Stdio},
 };
 
 use rustix::process::Signal;
@@ -107,6 +108,19 @@ async fn an_answer_that_does_not_end_in_time_says_why() {
     let records = log::records(home.path());
     let is_failed = |record: &&Value| record["outcome"] == "failed" || record["status_code"] == 503;
     assert_eq!(records.iter().filter(is_failed).count(), 3);
+}
+
+#[test]
+fn a_missing_login_is_told_at_the_start() {
+    let home = home();
+    let mut command = command(home.path(), "serve --port 0");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("started");
+    let stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let told = stderr.lines().map_while(Result::ok).find(|line| line.contains("login"));
+    child.kill().expect("killed");
+    child.wait().expect("reaped");
+    let expected = "warning: No ChatGPT login found. Run `airelays login` first.";
+    assert_eq!(told.as_deref(), Some(expected));
 }
 
 #[tokio::test]

@@ -30,8 +30,9 @@ use crate::harness::{
 
 /// Enough to meet every part of a renewal.
 const KILLS: u64 = 25;
-/// What the answer of the sign-in server takes at most, in milliseconds.
-const DELAY: u64 = 40;
+/// What the answer of the sign-in server takes at most, in milliseconds: long enough for a third of
+/// the kills to meet it.
+const DELAY: u64 = 300;
 /// The command of the process that renews.
 const RENEWING: &str = "renew-login";
 
@@ -83,22 +84,6 @@ impl Place {
         Program::spawn(command)
     }
 
-    /// Processes that renew this login.
-    fn renewing(&self) -> Vec<Pid> {
-        let home = format!("HOME={}", self.home.path().display());
-        let processes = fs::read_dir("/proc").expect("processes").flatten().map(|it| it.path());
-        let has = |process: &Path, file: &str, word: &str| {
-            let words = fs::read(process.join(file)).unwrap_or_default();
-            words.split(|byte| *byte == 0).any(|found| found == word.as_bytes())
-        };
-        let number = |process: PathBuf| process.file_name()?.to_str()?.parse().ok();
-        processes
-            .filter(|process| has(process, "cmdline", RENEWING) && has(process, "environ", &home))
-            .filter_map(number)
-            .filter_map(Pid::from_raw)
-            .collect()
-    }
-
     /// What it takes from a request to the end of the renewal that it causes, at most, in
     /// milliseconds.
     async fn span(&self) -> u64 {
@@ -121,8 +106,8 @@ impl Place {
     }
 
     /// Has a relay renew the login and kills it at some moment. Whether the sign-in server had
-    /// taken the refresh token by then and its successor was not on the disk.
-    async fn kill_one(&self, round: u64, span: u64) -> bool {
+    /// taken the refresh token by then and its successor was not on the disk, and who is renewing.
+    async fn kill_one(&self, round: u64, span: u64) -> (bool, Vec<Pid>) {
         self.answer_after(some(2 * round, DELAY));
         let mut relay = self.relay();
         let address = relay.address();
@@ -131,9 +116,13 @@ impl Place {
         let mut asking = Connection::open(address).await;
         asking.send(&hello()).await;
         sleep(Duration::from_millis(some(2 * round + 1, span))).await;
+        // Who is stopped starts nobody.
+        relay.send(Signal::STOP);
+        let renewing = children(relay.id());
         relay.kill();
         drop(asking);
-        self.simulator.counters().refreshes > before && self.refresh_token() == token
+        let was_taken = self.simulator.counters().refreshes > before;
+        (was_taken && self.refresh_token() == token, renewing)
     }
 }
 
@@ -141,6 +130,28 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+/// The number of a process and that of its parent, if it is one that renews a login.
+fn renewing(process: &Path) -> Option<(Pid, i32)> {
+    let words = fs::read(process.join("cmdline")).ok()?;
+    words.split(|byte| *byte == 0).find(|word| *word == RENEWING.as_bytes())?;
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    let number = process.file_name()?.to_str()?.parse().ok()?;
+    Some((Pid::from_raw(number)?, parent.trim().parse().ok()?))
+}
+
+/// Who renews a login for `relay`.
+fn children(relay: Pid) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").expect("processes").flatten();
+    let renewing = processes.filter_map(|process| renewing(&process.path()));
+    let own = renewing.filter(|(_, parent)| *parent == relay.as_raw_nonzero().get());
+    own.map(|(process, _)| process).collect()
+}
+
+fn is_alive(process: Pid) -> bool {
+    renewing(&Path::new("/proc").join(process.as_raw_nonzero().to_string())).is_some()
 }
 
 fn kills() -> u64 {
@@ -166,7 +177,7 @@ async fn a_login_outlives_every_relay_that_is_killed_while_it_renews() {
     let span = place.span().await;
     let mut in_the_middle = 0;
     for round in 0..kills() {
-        in_the_middle += u64::from(place.kill_one(round, span).await);
+        in_the_middle += u64::from(place.kill_one(round, span).await.0);
         let status = command(place.home.path(), "status --json").output().expect("started");
         let status: Value = serde_json::from_slice(&status.stdout).expect("a document");
         assert_eq!(status["auth"]["ready_for_requests"], true, "{status}");
@@ -187,12 +198,13 @@ async fn a_file_stays_whole_and_the_loss_is_told_when_everything_is_killed() {
     let span = place.span().await;
     let (mut in_the_middle, mut lost) = (0, 0);
     for round in 0..kills() {
-        in_the_middle += u64::from(place.kill_one(round, span).await);
-        for process in place.renewing() {
+        let (was_in_the_middle, renewing) = place.kill_one(round, span).await;
+        in_the_middle += u64::from(was_in_the_middle);
+        for process in &renewing {
             // It may have ended meanwhile.
-            let _killed = kill_process(process, Signal::KILL);
+            let _killed = kill_process(*process, Signal::KILL);
         }
-        eventually("nobody renews", || place.renewing().is_empty()).await;
+        eventually("nobody renews", || renewing.iter().all(|process| !is_alive(*process))).await;
         place.refresh_token();
         place.answer_after(0);
         place.simulator.expire_access_tokens();

@@ -58,8 +58,12 @@ impl Program {
         self.child.wait().expect("reaped");
     }
 
+    pub fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub fn send(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("sent");
+        kill_process(self.id(), signal).expect("sent");
     }
 
     /// The exit code, once it has ended.
