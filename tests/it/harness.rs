@@ -7,6 +7,7 @@
 pub mod dialect;
 pub mod http;
 pub mod log;
+pub mod place;
 pub mod program;
 
 use std::{

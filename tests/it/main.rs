@@ -19,6 +19,7 @@ mod login;
 mod naming;
 mod requests;
 mod sign_in;
+mod soak;
 mod survival;
 mod tidy;
 mod waiting;

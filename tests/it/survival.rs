@@ -9,23 +9,21 @@ use std::{
     fs,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use airelays::sim::{Simulator, World};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tokio::time::sleep;
 
 use crate::harness::{
     TOKEN,
     dialect::Dialect::Chat,
     eventually,
     http::{Answering, Ask, Connection, Reply},
-    program::{Program, command},
-    write,
+    place::Place,
+    program::command,
 };
 
 /// Enough to meet every part of a renewal.
@@ -36,37 +34,7 @@ const DELAY: u64 = 300;
 /// The command of the process that renews.
 const RENEWING: &str = "renew-login";
 
-/// A home with a login, and those beyond the relay. Relays come and go.
-struct Place {
-    home: TempDir,
-    simulator: Simulator,
-    beyond: String,
-    serving: JoinHandle<()>,
-}
-
 impl Place {
-    async fn new() -> Self {
-        let simulator = Simulator::start(World::default());
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let beyond = format!("http://{}", listener.local_addr().expect("bound"));
-        let router = simulator.router();
-        let serving =
-            tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
-        let place =
-            Self { home: tempfile::tempdir().expect("a folder"), simulator, beyond, serving };
-        place.log_in();
-        place
-    }
-
-    fn log_in(&self) {
-        write(&self.login_file(), &self.simulator.stored_login_for("first"));
-        fs::set_permissions(self.login_file(), fs::Permissions::from_mode(0o600)).expect("set");
-    }
-
-    fn login_file(&self) -> PathBuf {
-        self.home.path().join(".airelays/auth.json")
-    }
-
     /// The refresh token on the disk, of a file that is whole and the owner's alone.
     fn refresh_token(&self) -> String {
         let mode = fs::metadata(self.login_file()).expect("there").permissions().mode();
@@ -74,14 +42,6 @@ impl Place {
         let json = fs::read(self.login_file()).expect("read");
         let login: Value = serde_json::from_slice(&json).expect("a whole file");
         login["tokens"]["refresh_token"].as_str().expect("a token").to_owned()
-    }
-
-    fn relay(&self) -> Program {
-        let mut command = command(self.home.path(), "serve --port 0");
-        command
-            .env("AIRELAYS_UPSTREAM_BASE_URL", format!("{}/backend-api/codex", self.beyond))
-            .env("AIRELAYS_ISSUER_BASE_URL", &self.beyond);
-        Program::spawn(command)
     }
 
     /// What it takes from a request to the end of the renewal that it causes, at most, in
@@ -123,12 +83,6 @@ impl Place {
         drop(asking);
         let was_taken = self.simulator.counters().refreshes > before;
         (was_taken && self.refresh_token() == token, renewing)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.serving.abort();
     }
 }
 
