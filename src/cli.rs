@@ -30,6 +30,7 @@ use crate::{
     app,
     auth::apart,
     config::{self, Config, Layer, Storage, table},
+    private_file,
 };
 use output::{Failure, Terminal};
 
@@ -176,6 +177,15 @@ impl Session<'_> {
     fn warn_of(&self, config: &Config) {
         for notice in &config.notices {
             self.terminal.warn(&notice.to_string());
+        }
+        for path in [&config.paths.auth_file(), &config.security.bearer_token_file] {
+            if private_file::is_exposed(path) {
+                let path = config::shown(path);
+                let mend = format!("chmod 600 {}", quoted(&path));
+                self.terminal.warn(&format!(
+                    "{path} is open to other users of this machine; `{mend}` ends that"
+                ));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ mod socket;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -138,6 +138,13 @@ pub fn append(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Whether there is a file at `path` that other users of the machine may read or write.
+///
+/// Nothing that was made here is; what was copied there may well be.
+pub fn is_exposed(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o077 != 0)
+}
+
 /// The content of `path`, or `None` when there is no such file.
 ///
 /// # Errors
@@ -233,6 +240,18 @@ mod tests {
         assert_eq!(mode(&home.path().join("log")), 0o600);
         let names = fs::read_dir(home.path().join("a/b")).expect("listed").count();
         assert_eq!(names, 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn l2_what_others_may_read_is_found() {
+        let home = tempfile::tempdir().expect("directory");
+        let path = home.path().join("x");
+        assert!(!is_exposed(&path), "it is not there");
+        replace(&path, b"x").expect("written");
+        for (mode, expected) in [(0o600, false), (0o400, false), (0o640, true), (0o602, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(is_exposed(&path), expected, "{mode:o}");
+        }
     }
 
     #[test]

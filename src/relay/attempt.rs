@@ -86,7 +86,7 @@ impl Relay {
         let mut credential = self.login.credential().await?;
         let named = self.named(asked.request.clone(), &credential).await;
         let mut request = self.lightened(named, &credential);
-        let mut is_fresh = false;
+        let mut n_replaced = 0;
         let mut lessons = Vec::new();
         loop {
             let failure = match attempt(Arc::clone(&credential), request.clone()).await {
@@ -98,9 +98,17 @@ impl Relay {
                 Err(failure) => failure,
             };
             match &failure {
-                Failure::Unauthorized { .. } if !is_fresh => {
-                    is_fresh = true;
+                Failure::Unauthorized { .. } if n_replaced == 0 => {
+                    n_replaced = 1;
                     credential = self.login.after_unauthorized(&credential).await?;
+                }
+                // What another process had put there may have been too old as well.
+                Failure::Unauthorized { .. } if n_replaced == 1 => {
+                    n_replaced = 2;
+                    match self.login.after_unauthorized(&credential).await {
+                        Ok(renewed) => credential = renewed,
+                        Err(_) => return Err(Refused::Attempt(failure)),
+                    }
                 }
                 Failure::Request(refusal) => {
                     let lesson = Lesson::of(&failure).filter(|_| self.settings.learn);

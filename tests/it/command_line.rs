@@ -38,6 +38,7 @@ impl Home {
         let path = self.path(below);
         fs::create_dir_all(path.parent().expect("below")).expect("made");
         let mut file = File::create(path).expect("created");
+        file.set_permissions(fs::Permissions::from_mode(0o600)).expect("set");
         file.write_all(content.as_bytes()).expect("written");
     }
 

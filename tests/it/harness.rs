@@ -14,6 +14,7 @@ use std::{
     fs::{self, File},
     io::Write,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -165,6 +166,7 @@ impl Setup {
 pub fn write(path: &Path, content: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     let mut file = File::create(path).expect("created");
+    file.set_permissions(fs::Permissions::from_mode(0o600)).expect("set");
     file.write_all(content.as_bytes()).expect("written");
 }
 

@@ -130,8 +130,11 @@ async fn a_login_outlives_every_relay_that_is_killed_while_it_renews() {
     let place = Place::new().await;
     let span = place.span().await;
     let mut in_the_middle = 0;
-    for round in 0..kills() {
+    let mut round = 0;
+    // On a busy machine the moments are missed for longer.
+    while round < kills() || in_the_middle == 0 && round < 10 * kills() {
         in_the_middle += u64::from(place.kill_one(round, span).await.0);
+        round += 1;
         let status = command(place.home.path(), "status --json").output().expect("started");
         let status: Value = serde_json::from_slice(&status.stdout).expect("a document");
         assert_eq!(status["auth"]["ready_for_requests"], true, "{status}");
@@ -142,7 +145,27 @@ async fn a_login_outlives_every_relay_that_is_killed_while_it_renews() {
     let counters = place.simulator.counters();
     assert_eq!(counters.spent_refreshes, 0, "no token was offered twice");
     assert!(in_the_middle > 0, "it was killed too early or too late each time");
-    println!("{} kills, {in_the_middle} in the middle of an exchange, none lost", kills());
+    println!("{round} kills, {in_the_middle} in the middle of an exchange, none lost");
+}
+
+/// The second relay waits for the renewal that the first began, and gets tokens that are over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_renewed_may_need_it_again() {
+    let place = Place::new().await;
+    place.answer_after(1500);
+    let mut first = place.relay();
+    let address = first.address();
+    place.simulator.expire_access_tokens();
+    let mut asking = Connection::open(address).await;
+    asking.send(&hello()).await;
+    eventually("a token is spent", || place.simulator.counters().refreshes == 1).await;
+    first.kill();
+    place.answer_after(0);
+    place.simulator.expire_access_tokens();
+    let mut second = place.relay();
+    assert_eq!(place.say_hello(second.address()).await.status, 200);
+    let counters = place.simulator.counters();
+    assert_eq!((counters.refreshes, counters.spent_refreshes), (2, 0));
 }
 
 /// As in a power cut. If the answer of the sign-in server is lost, the login is, and it is said.
