@@ -60,7 +60,7 @@ pub struct Job {
 }
 
 /// What it writes to its standard output.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
     /// The login on the disk is a new one.
@@ -99,6 +99,24 @@ pub enum NoReport {
     Lost,
     #[error("the process for it takes too long")]
     Late,
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Renewed => f.write_str("Renewed"),
+            Self::Found => f.write_str("Found"),
+            Self::Failed(failed) => f.debug_tuple("Failed").field(failed).finish(),
+            // The login is a secret.
+            Self::Unsaved { login: _, failed } => f.debug_tuple("Unsaved").field(failed).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Apart {
@@ -244,4 +262,52 @@ fn told(error: &(dyn Error + 'static)) -> String {
 
 fn heard(told: String) -> Arc<dyn Error + Send + Sync> {
     Arc::new(io::Error::other(told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_the_same_in_both_processes() {
+        let source = || heard("the disk: no room".to_owned());
+        for error in [
+            LoginError::Missing,
+            LoginError::Incomplete(Lack::RefreshToken),
+            LoginError::AccountMismatch,
+            LoginError::OtherIssuer,
+            final_refusal("refresh_token_reused"),
+            final_refusal("something new"),
+            LoginError::Transient { outage: Outage::Status(503), source: None },
+            LoginError::Transient { outage: Outage::Unreachable, source: Some(source()) },
+            LoginError::Storage { access: Access::Written, source: source() },
+        ] {
+            let report = serde_json::to_vec(&Report::Failed(Failed::from(&error))).expect("JSON");
+            let Ok(Report::Failed(failed)) = serde_json::from_slice(&report) else {
+                panic!("{error:?}");
+            };
+            let heard = LoginError::from(failed);
+            assert_eq!(format!("{heard:?}"), format!("{error:?}"));
+        }
+    }
+
+    #[test]
+    fn what_goes_between_the_processes_shows_no_secret() {
+        let failed = Failed::Missing;
+        let report = Report::Unsaved { login: "T0P".to_owned(), failed };
+        let job = Job {
+            path: OsString::new(),
+            issuer: "https://issuer.example".to_owned(),
+            client_id: String::new(),
+            timeout: MARGIN,
+            lock_wait: MARGIN,
+            connect_timeout: MARGIN,
+            user_agent: String::new(),
+            spent: Some("T0P".to_owned()),
+        };
+        let variables = vec![("KEY".into(), "T0P".into())];
+        let apart = Apart::new(MARGIN, String::new(), variables).expect("a program");
+        let shown = format!("{report:?} {job:?} {apart:?}");
+        assert!(!shown.contains("T0P") && shown.contains("issuer.example"), "{shown}");
+    }
 }
