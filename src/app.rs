@@ -445,7 +445,7 @@ struct Outside {
 
 impl Outside {
     fn network(config: &Config, apart: Option<Apart>) -> Self {
-        let network = network(config);
+        let network = network(config.upstream.connect_timeout);
         Self {
             transport: network.transport(),
             network: Some(network),
@@ -480,17 +480,14 @@ impl Outside {
     }
 }
 
-fn network(config: &Config) -> Network {
-    transport::network(NetworkSettings {
-        connect_timeout: config.upstream.connect_timeout,
-        user_agent: USER_AGENT.into(),
-    })
+fn network(connect_timeout: Duration) -> Network {
+    transport::network(NetworkSettings { connect_timeout, user_agent: USER_AGENT.into() })
 }
 
 /// Who issues logins, for commands that start no server.
 pub(crate) fn issuer(config: &Config) -> Result<Issuer, Error> {
     let config::Upstream { issuer_base_url, client_id, .. } = &config.upstream;
-    let transport = network(config).transport();
+    let transport = network(config.upstream.connect_timeout).transport();
     Issuer::new(issuer_base_url, client_id.clone(), REFRESH_TIMEOUT, transport)
         .map_err(|_| Error::Address)
 }
@@ -551,9 +548,8 @@ pub async fn interrupted() {
     }
 }
 
-/// Serves until told to stop. `ready` is called once, when all is bound, and
-/// `stopping` when it is to stop; `variables` are the
-/// environment of other processes.
+/// Serves until told to stop. `ready` is called once, when all is bound, and `stopping` when it is
+/// to stop; `variables` are the environment of other processes.
 ///
 /// # Errors
 ///
@@ -567,8 +563,7 @@ pub fn serve(
 ) -> Result<(), Error> {
     listen::raise_descriptor_limit();
     runtime()?.block_on(async {
-        let (connect, agent) = (config.upstream.connect_timeout, USER_AGENT.to_owned());
-        let apart = Apart::new(connect, agent, variables);
+        let apart = Apart::new(config.upstream.connect_timeout, variables);
         let apart = apart.map_err(|source| Error::System { what: "its own name", source })?;
         let server = put_together(config, simulation, Some(apart)).await?;
         ready(&server);
@@ -594,10 +589,7 @@ pub(crate) fn renew(job: apart::Job) -> Result<apart::Report, Error> {
         let heeded = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
         // Whoever listens for them is not ended by them.
         let deaf: Vec<_> = heeded.into_iter().filter_map(|kind| signal(kind).ok()).collect();
-        let network = transport::network(NetworkSettings {
-            connect_timeout: job.connect_timeout,
-            user_agent: job.user_agent.clone(),
-        });
+        let network = network(job.connect_timeout);
         let (settings, spent) = job.into_parts();
         let (clock, redactor) = (Clock::system(), Redactor::new());
         let transport = network.transport();

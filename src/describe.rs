@@ -12,9 +12,9 @@ use crate::{
     api::status::Described,
     auth::{LoginError, file, stored::StoredLogin},
     config::{Config, shown},
-    relay::chain,
     relay_token::{self, RelayToken, Source},
     secret::Secret,
+    transport::chain,
 };
 
 /// The name of the product, as people read it.

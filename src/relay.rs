@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     id::RequestId,
     traffic::{Phase, Record, Traffic},
+    transport::chain,
     upstream::{
         Upstream,
         catalogue::{Catalogue, Models},
@@ -147,16 +148,4 @@ impl Relay {
         let record = Record::new(id, Phase::UpstreamResponseError).text("error", chain(failure));
         self.traffic.record(record).await;
     }
-}
-
-/// The sentence of an error and of everything that caused it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -190,6 +190,18 @@ pub async fn read_at_most(mut body: Body, limit: usize) -> Result<Vec<u8>, BoxEr
     Ok(content)
 }
 
+/// The sentence of an error and of everything that caused it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
 /// Whether a token may be sent to `uri`.
 pub fn is_safe(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTPS) || uri.host().is_some_and(is_loopback)

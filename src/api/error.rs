@@ -25,7 +25,8 @@ use serde::Serialize;
 use crate::{
     api::body::TooSlow,
     auth::LoginError,
-    relay::{Refused, chain},
+    relay::Refused,
+    transport::chain,
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
         reject::{Reject, Status},

@@ -24,7 +24,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{Access, Lack, LoginError, Outage, issuer::final_refusal, refresh::Settings};
-use crate::secret::Secret;
+use crate::{secret::Secret, transport::chain};
 
 /// The command that does it, which no help text shows.
 pub const COMMAND: &str = "renew-login";
@@ -41,7 +41,6 @@ pub type Variables = Vec<(OsString, OsString)>;
 pub struct Apart {
     program: OsString,
     connect_timeout: Duration,
-    user_agent: String,
     variables: Variables,
 }
 
@@ -54,7 +53,6 @@ pub struct Job {
     timeout: Duration,
     lock_wait: Duration,
     pub connect_timeout: Duration,
-    pub user_agent: String,
     /// The access token that is to be replaced.
     spent: Option<String>,
 }
@@ -134,14 +132,10 @@ impl Apart {
     /// # Errors
     ///
     /// When the system does not say which program this is.
-    pub fn new(
-        connect_timeout: Duration,
-        user_agent: String,
-        variables: Variables,
-    ) -> io::Result<Self> {
+    pub fn new(connect_timeout: Duration, variables: Variables) -> io::Result<Self> {
         let running = Path::new("/proc/self/exe");
         let program = if running.exists() { running.into() } else { std::env::current_exe()? };
-        Ok(Self { program: program.into(), connect_timeout, user_agent, variables })
+        Ok(Self { program: program.into(), connect_timeout, variables })
     }
 
     /// Has the login of `settings` renewed, unless it holds another access token than `spent`.
@@ -163,7 +157,6 @@ impl Apart {
             timeout: settings.timeout,
             lock_wait: settings.lock_wait,
             connect_timeout: self.connect_timeout,
-            user_agent: self.user_agent.clone(),
             spent: spent.map(|spent| spent.expose().to_owned()),
         };
         let written = serde_json::to_vec(&job).map(Zeroizing::new);
@@ -223,11 +216,11 @@ impl From<&LoginError> for Failed {
             LoginError::OtherIssuer => Self::OtherIssuer,
             LoginError::Terminal { code, .. } => Self::Terminal { code: (*code).to_owned() },
             LoginError::Transient { outage, source } => {
-                let source = source.as_ref().map(|source| told(&**source));
+                let source = source.as_ref().map(|source| chain(&**source));
                 Self::Transient { outage: *outage, source }
             }
             LoginError::Storage { access, source } => {
-                Self::Storage { access: *access, source: told(&**source) }
+                Self::Storage { access: *access, source: chain(&**source) }
             }
         }
     }
@@ -247,17 +240,6 @@ impl From<Failed> for LoginError {
             Failed::Storage { access, source } => Self::Storage { access, source: heard(source) },
         }
     }
-}
-
-/// An error with everything that it says was behind it.
-fn told(error: &(dyn Error + 'static)) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        told = format!("{told}: {error}");
-        cause = error.source();
-    }
-    told
 }
 
 fn heard(told: String) -> Arc<dyn Error + Send + Sync> {
@@ -302,11 +284,10 @@ mod tests {
             timeout: MARGIN,
             lock_wait: MARGIN,
             connect_timeout: MARGIN,
-            user_agent: String::new(),
             spent: Some("T0P".to_owned()),
         };
         let variables = vec![("KEY".into(), "T0P".into())];
-        let apart = Apart::new(MARGIN, String::new(), variables).expect("a program");
+        let apart = Apart::new(MARGIN, variables).expect("a program");
         let shown = format!("{report:?} {job:?} {apart:?}");
         assert!(!shown.contains("T0P") && shown.contains("issuer.example"), "{shown}");
     }

@@ -15,7 +15,7 @@ use crate::{
         revoke::{self, Revocation, SignedOut},
     },
     credential::Tokens,
-    relay::chain,
+    transport::chain,
 };
 
 #[derive(Serialize)]

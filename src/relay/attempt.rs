@@ -13,7 +13,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::{
-    Refused, Relay, chain,
+    Refused, Relay,
     learned::Lesson,
     opened::{Opened, Source, cut_short},
     patience::Patience,
@@ -23,6 +23,7 @@ use crate::{
     credential::Credential,
     id::RequestId,
     traffic::{Phase, Record},
+    transport::chain,
     upstream::{
         failure::{Deadline, ErrorFields, Failure, Refusal, classify_event},
         inference,

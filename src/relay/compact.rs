@@ -4,10 +4,11 @@
 //! and reports differ on who still has which. So the first is tried and the second is what is left
 //! where the first is refused; that it is refused is remembered like any other refusal.
 
-use super::{Refused, Relay, attempt::Asked, chain, cut_short, learned::Lesson, opened::Opened};
+use super::{Refused, Relay, attempt::Asked, cut_short, learned::Lesson, opened::Opened};
 use crate::{
     credential::Credential,
     traffic::{Phase, Record},
+    transport::chain,
     upstream::{
         failure::{ErrorFields, Failure, Fault, classify_event},
         inference,

@@ -126,23 +126,21 @@ impl Items {
         if index.is_none() {
             noted.change = placed(frame, noted.change, &[("output_index", self.index_of(at))]);
         }
-        let kept = own.unwrap_or_else(|| raw.to_vec());
+        let kept = own.as_deref().unwrap_or(raw);
+        let item = own.as_deref().and_then(|own| serde_json::from_slice(own).ok()).unwrap_or(item);
         let (id, index) = (self.id_of(at), self.index_of(at));
         let arriving = &mut self.all[at];
-        if let Ok(item) = serde_json::from_slice::<Item<'_>>(&kept) {
-            if kind == EventKind::ItemDone {
-                let mut missing = Missing { out: &mut noted.missing, id: &id, index };
-                arriving.told.item_done(&kept, &item, &mut missing);
-            } else {
-                let mut after = Missing { out: &mut noted.after, id: &id, index };
-                if arriving.told.added(&item, &mut after) == Fate::Withheld {
-                    noted.change = Some(Vec::new());
-                }
+        if kind == EventKind::ItemDone {
+            let mut missing = Missing { out: &mut noted.missing, id: &id, index };
+            arriving.told.item_done(kept, &item, &mut missing);
+            arriving.done = Some(kept.to_vec());
+        } else {
+            let mut after = Missing { out: &mut noted.after, id: &id, index };
+            if arriving.told.added(&item, &mut after) == Fate::Withheld {
+                noted.change = Some(Vec::new());
             }
+            arriving.added = Some(kept.to_vec());
         }
-        let place =
-            if kind == EventKind::ItemDone { &mut arriving.done } else { &mut arriving.added };
-        *place = Some(kept);
         Ok(noted)
     }
 
