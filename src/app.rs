@@ -8,6 +8,7 @@
 mod front;
 mod instance;
 pub mod memory;
+mod outside;
 
 use std::{
     future::Future,
@@ -28,7 +29,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::front::Place;
-use self::{front::Front, instance::Instance};
+pub(crate) use self::outside::Beyond;
+use self::{front::Front, instance::Instance, outside::Outside};
 use crate::{
     address::Scope,
     api::{
@@ -46,10 +48,11 @@ use crate::{
         stream, text,
     },
     auth::{
-        apart::{self, Apart},
+        apart,
         file::Store,
         issuer::Issuer,
         refresh::{self, Login},
+        vault::Vault,
     },
     clock::Clock,
     config::{self, Config},
@@ -62,7 +65,7 @@ use crate::{
     relay::{self, Relay},
     sim::Simulator,
     traffic::{self, Phase, Record, Traffic, Writer},
-    transport::{self, Network, NetworkSettings, Transport},
+    transport::{self, Network, NetworkSettings},
     upstream::{
         self, Upstream,
         catalogue::{self, Catalogue},
@@ -207,24 +210,20 @@ impl Server {
 /// When another relay is there already, when an address is taken or too open, or when a folder
 /// cannot be written.
 pub async fn start(config: Arc<Config>, simulation: Option<Simulation>) -> Result<Server, Error> {
-    put_together(config, simulation, None).await
+    let beyond = match simulation {
+        Some(simulation) => Beyond::Imitation(simulation),
+        None => Beyond::Network { store: store(&config), apart: None },
+    };
+    put_together(config, beyond).await
 }
 
-/// `apart` renews a login that is no imitation.
-async fn put_together(
-    config: Arc<Config>,
-    simulation: Option<Simulation>,
-    apart: Option<Apart>,
-) -> Result<Server, Error> {
+async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Error> {
     let instance = Instance::claim(&config.paths.data_dir, instance::PATIENCE).await?;
-    if let Err(error) = Store::new(&config.paths.auth_file()).sweep() {
+    let Front { listener, place, scope } = Front::open(&config).await?;
+    let outside = Outside::new(beyond, &config).await?;
+    if let Err(error) = outside.store.sweep() {
         tracing::debug!(error = &*error.to_string(), "cannot clear away what was left");
     }
-    let Front { listener, place, scope } = Front::open(&config).await?;
-    let outside = match simulation {
-        Some(simulation) => Outside::imitation(simulation).await?,
-        None => Outside::network(&config, apart),
-    };
     let tasks = TaskTracker::new();
     let (inner, writer) = inner(&config, &outside, &tasks)?;
     announce(&config, &inner.traffic).await;
@@ -272,7 +271,7 @@ fn inner(
     let (traffic, writer) = traffic(config, &redactor, &clock)?;
     let login = Login::new(
         refresh::Settings {
-            path: outside.auth_file.clone(),
+            store: outside.store.clone(),
             issuer: outside.issuer.clone(),
             client_id: config.upstream.client_id.clone(),
             timeout: REFRESH_TIMEOUT,
@@ -301,7 +300,7 @@ fn inner(
         catalogue::Settings { fresh_for: LIST_FRESH, patience: LIST_PATIENCE },
         tasks.clone(),
     );
-    let describe = describing(config, outside.auth_file.clone(), outside.issuer.clone());
+    let describe = describing(config, outside.store.clone(), outside.issuer.clone());
     Ok((Inner { clock, traffic, redactor, login, upstream, catalogue, describe }, writer))
 }
 
@@ -378,9 +377,9 @@ fn plain(listener: TcpListener) -> listen::Listener {
     listen::Listener::new(listen::Origin::Network(listener), None)
 }
 
-fn describing(config: &Arc<Config>, auth_file: PathBuf, issuer: String) -> Describe {
+fn describing(config: &Arc<Config>, store: Store, issuer: String) -> Describe {
     let config = Arc::clone(config);
-    Arc::new(move || describe::described(&config, &auth_file, &issuer))
+    Arc::new(move || describe::described(&config, &store, &issuer))
 }
 
 fn limits(config: &Config) -> Limits {
@@ -430,58 +429,17 @@ async fn announce(config: &Config, traffic: &Traffic) {
     traffic.record(record).await;
 }
 
-/// What lies beyond the relay: the network, or the imitation.
-struct Outside {
-    transport: Transport,
-    network: Option<Network>,
-    /// Whoever renews the login in place of this process.
-    apart: Option<Apart>,
-    base_url: String,
-    issuer: String,
-    auth_file: PathBuf,
-    imitation: Option<(TcpListener, Router)>,
-    scratch: Option<TempDir>,
-}
-
-impl Outside {
-    fn network(config: &Config, apart: Option<Apart>) -> Self {
-        let network = network(config.upstream.connect_timeout);
-        Self {
-            transport: network.transport(),
-            network: Some(network),
-            apart,
-            base_url: config.upstream.base_url.clone(),
-            issuer: config.upstream.issuer_base_url.clone(),
-            auth_file: config.paths.auth_file(),
-            imitation: None,
-            scratch: None,
-        }
-    }
-
-    async fn imitation(Simulation { simulator, port }: Simulation) -> Result<Self, Error> {
-        let scratch = scratch()?;
-        let auth_file = scratch.path().join("auth.json");
-        private_file::replace(&auth_file, simulator.stored_login().as_bytes())
-            .map_err(|source| Error::Write { path: auth_file.clone(), source })?;
-        let imitation = match port {
-            Some(port) => Some((bind(LOOPBACK, port).await?, simulator.router())),
-            None => None,
-        };
-        Ok(Self {
-            transport: transport::local(simulator.router()),
-            network: None,
-            apart: None,
-            base_url: format!("{SIMULATED}/backend-api/codex"),
-            issuer: SIMULATED.to_owned(),
-            auth_file,
-            imitation,
-            scratch: Some(scratch),
-        })
-    }
-}
-
 fn network(connect_timeout: Duration) -> Network {
     transport::network(NetworkSettings { connect_timeout, user_agent: USER_AGENT.into() })
+}
+
+/// Where the owner's login is kept.
+pub(crate) fn store(config: &Config) -> Store {
+    let paths = &config.paths;
+    let homes = [Some(&paths.data_dir), paths.former_data_dir.as_ref()];
+    let mut homes: Vec<_> = homes.into_iter().flatten().cloned().collect();
+    homes.dedup();
+    Store::new(&paths.auth_file(), Vault::new(config.auth.storage, homes))
 }
 
 /// Who issues logins, for commands that start no server.
@@ -549,23 +507,20 @@ pub async fn interrupted() {
 }
 
 /// Serves until told to stop. `ready` is called once, when all is bound, and `stopping` when it is
-/// to stop; `variables` are the environment of other processes.
+/// to stop.
 ///
 /// # Errors
 ///
 /// When nothing can be served.
-pub fn serve(
+pub(crate) fn serve(
     config: Arc<Config>,
-    simulation: Option<Simulation>,
-    variables: apart::Variables,
+    beyond: Beyond,
     ready: &dyn Fn(&Server),
     stopping: &dyn Fn(),
 ) -> Result<(), Error> {
     listen::raise_descriptor_limit();
     runtime()?.block_on(async {
-        let apart = Apart::new(config.upstream.connect_timeout, variables);
-        let apart = apart.map_err(|source| Error::System { what: "its own name", source })?;
-        let server = put_together(config, simulation, Some(apart)).await?;
+        let server = put_together(config, beyond).await?;
         ready(&server);
         let stopping = async {
             interrupted().await;

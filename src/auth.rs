@@ -22,14 +22,17 @@ pub mod opener;
 mod paste;
 pub mod refresh;
 pub mod revoke;
+pub mod sealed;
 pub mod sign_in;
 pub mod stored;
+pub mod vault;
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use file::{ReadError, Store};
+use vault::Unopened;
 
 use crate::private_file::Lock;
 
@@ -58,6 +61,9 @@ pub enum LoginError {
     /// The same may work in a moment.
     #[error("Token refresh failed: {outage}. Try again in a moment.")]
     Transient { outage: Outage, source: Option<Arc<dyn Error + Send + Sync>> },
+    /// The same may work when the keyring is there and unlocked.
+    #[error("The stored ChatGPT login could not be opened: {why}.")]
+    Sealed { why: Unopened },
     #[error("The stored ChatGPT login could not be {access}.")]
     Storage { access: Access, source: Arc<dyn Error + Send + Sync> },
 }
@@ -139,6 +145,9 @@ impl LoginError {
     }
 
     fn unread(error: ReadError) -> Self {
+        if let ReadError::Sealed(why) = error {
+            return Self::Sealed { why };
+        }
         Self::Storage { access: Access::Read, source: Arc::new(error) }
     }
 

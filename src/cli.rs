@@ -29,7 +29,7 @@ pub use crate::config::Environment;
 use crate::{
     app,
     auth::apart,
-    config::{self, Config, Layer, Storage, table},
+    config::{self, Config, Layer, table},
     private_file,
 };
 use output::{Failure, Terminal};
@@ -204,13 +204,6 @@ impl Session<'_> {
             )
     }
 
-    /// The settings for a command that keeps a login or uses one.
-    fn settings_with_storage(&self) -> Result<Config, Failure> {
-        let config = self.settings()?;
-        ensure_storage(&config)?;
-        Ok(config)
-    }
-
     /// `command` with the shared flags of this call, so that it acts on the same relay.
     fn command(&self, command: &str) -> String {
         let Shared { config, data_dir, logs_dir, auth_storage, bearer_token_file } = &self.shared;
@@ -242,14 +235,6 @@ impl Session<'_> {
             }
         }
         self.command(&line)
-    }
-}
-
-/// Whoever asked for the keyring must not be given something else without a word.
-fn ensure_storage(config: &Config) -> Result<(), Failure> {
-    match config.auth.storage {
-        Storage::Auto | Storage::File => Ok(()),
-        Storage::Keyring => Err(Failure::NoKeyring),
     }
 }
 

@@ -30,11 +30,13 @@ use std::{
     time::Duration,
 };
 
+pub use crate::auth::vault::Storage;
+
 pub use self::{
     environment::Environment,
     layer::{Effective, Layer, Origin, Remark, Sourced},
     template::Unwritable,
-    value::{Raw, Storage},
+    value::Raw,
 };
 use self::{
     layer::{Findings, Values},
@@ -125,6 +127,8 @@ impl Server {
 pub struct Paths {
     pub data_dir: PathBuf,
     pub logs_dir: PathBuf,
+    /// Where the data directory was when the program had another name.
+    pub former_data_dir: Option<PathBuf>,
 }
 
 impl Paths {

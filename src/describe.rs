@@ -4,13 +4,11 @@
 //!
 //! Not here: how a document looks on the terminal (`cli`).
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::{
     api::status::Described,
-    auth::{LoginError, file, stored::StoredLogin},
+    auth::{LoginError, file::Store, stored::StoredLogin, vault::SERVICE},
     config::{Config, shown},
     relay_token::{self, RelayToken, Source},
     secret::Secret,
@@ -19,8 +17,6 @@ use crate::{
 
 /// The name of the product, as people read it.
 pub const APP_NAME: &str = "AIRelays";
-/// The service that logins have in the keyring of the system.
-const KEYRING_SERVICE: &str = "AIRelays Auth";
 
 /// The token that the settings name, wherever it is.
 pub fn configured_token(config: &Config) -> RelayToken {
@@ -57,14 +53,14 @@ impl Present {
 }
 
 /// What the status route shows of settings and files: the same as the command, of the login in
-/// `auth_file`.
+/// `store`.
 pub fn described(
     config: &Config,
-    auth_file: &Path,
+    store: &Store,
     issuer: &str,
 ) -> Result<Described, serde_json::Error> {
     let present = Present::of(config);
-    let auth = Auth::at(config, auth_file, issuer);
+    let auth = Auth::of(config, store, issuer);
     Ok(Described {
         has_login: auth.login.ready_for_requests,
         has_token: present.token.is_some(),
@@ -160,21 +156,17 @@ pub struct Auth {
 }
 
 impl Auth {
-    pub fn of(config: &Config) -> Self {
-        Self::at(config, &config.paths.auth_file(), &config.upstream.issuer_base_url)
-    }
-
-    /// Of a login that is kept elsewhere, from the sign-in server at `issuer`.
-    fn at(config: &Config, path: &Path, issuer: &str) -> Self {
-        let (mut login, mut problem) = stored_login(path);
+    /// Of the login in `store`, from the sign-in server at `issuer`.
+    pub fn of(config: &Config, store: &Store, issuer: &str) -> Self {
+        let (mut login, mut problem) = stored_login(store);
         if login.is_foreign(issuer) {
             login.ready_for_requests = false;
             problem = Some(LoginError::OtherIssuer.to_string());
         }
         Self {
             login,
-            store: shown(path),
-            keyring_service: KEYRING_SERVICE,
+            store: shown(store.path()),
+            keyring_service: SERVICE,
             storage_mode: config.auth.storage.as_str(),
             problem,
         }
@@ -182,8 +174,8 @@ impl Auth {
 }
 
 /// The stored login, and what is wrong with it.
-fn stored_login(path: &Path) -> (StoredLogin, Option<String>) {
-    match file::read(path) {
+fn stored_login(store: &Store) -> (StoredLogin, Option<String>) {
+    match store.describe() {
         Ok(login) => (login.unwrap_or_default(), None),
         Err(error) => (StoredLogin::default(), Some(sentence(&chain(&error)))),
     }

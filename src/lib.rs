@@ -19,6 +19,7 @@ mod redact;
 // adapters: one outside thing each
 mod auth;
 mod clock;
+mod keyring;
 mod private_file;
 mod relay_token;
 pub mod sim;

@@ -319,9 +319,19 @@ impl From<LoginError> for ApiError {
             LoginError::Terminal { .. } | LoginError::Transient { .. } => {
                 ("refresh_failed", "upstream_auth_refresh_failed")
             }
+            LoginError::Sealed { .. } => ("locked", "upstream_auth_locked"),
             LoginError::Storage { .. } => ("unreadable", "upstream_auth_unreadable"),
         };
-        let is_final = !matches!(error, LoginError::Transient { .. });
+        let is_final = match &error {
+            LoginError::Transient { .. } => false,
+            LoginError::Sealed { why } => !why.may_pass(),
+            LoginError::Missing
+            | LoginError::Incomplete(_)
+            | LoginError::AccountMismatch
+            | LoginError::OtherIssuer
+            | LoginError::Terminal { .. }
+            | LoginError::Storage { .. } => true,
+        };
         let answer = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             Kind::AuthenticationError,

@@ -15,6 +15,7 @@ use std::{
     error::Error, ffi::OsString, fmt, io, path::Path, process::Stdio, sync::Arc, time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,7 +24,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{Access, Lack, LoginError, Outage, issuer::final_refusal, refresh::Settings};
+use super::{
+    Access, Lack, LoginError, Outage, file::Store, issuer::final_refusal, refresh::Settings,
+    sealed::Key, vault::Vault,
+};
 use crate::{secret::Secret, transport::chain};
 
 /// The command that does it, which no help text shows.
@@ -55,6 +59,8 @@ pub struct Job {
     pub connect_timeout: Duration,
     /// The access token that is to be replaced.
     spent: Option<String>,
+    /// What the login is sealed with: its name, and itself in base64.
+    key: Option<(String, String)>,
 }
 
 /// What it writes to its standard output.
@@ -150,14 +156,16 @@ impl Apart {
         settings: &Settings,
         spent: Option<&Secret>,
     ) -> Result<Report, NoReport> {
+        let key = settings.store.vault().key();
         let job = Job {
-            path: settings.path.clone().into(),
+            path: settings.store.path().into(),
             issuer: settings.issuer.clone(),
             client_id: settings.client_id.clone(),
             timeout: settings.timeout,
             lock_wait: settings.lock_wait,
             connect_timeout: self.connect_timeout,
             spent: spent.map(|spent| spent.expose().to_owned()),
+            key: key.map(|key| (key.name().to_owned(), BASE64_STANDARD.encode(key.expose()))),
         };
         let written = serde_json::to_vec(&job).map(Zeroizing::new);
         let job = written.map_err(|error| NoReport::NotStarted(error.into()))?;
@@ -200,9 +208,12 @@ impl Job {
 
     /// Which login, and the access token that is to be replaced.
     pub fn into_parts(self) -> (Settings, Option<Secret>) {
-        let Self { path, issuer, client_id, timeout, lock_wait, spent, .. } = self;
-        let path = path.into();
-        let settings = Settings { path, issuer, client_id, timeout, lock_wait, apart: None };
+        let Self { path, issuer, client_id, timeout, lock_wait, spent, key, .. } = self;
+        let key = key.and_then(|(name, secret)| {
+            Key::of(&name, &Zeroizing::new(BASE64_STANDARD.decode(secret).ok()?))
+        });
+        let store = Store::new(Path::new(&path), Vault::holding(key));
+        let settings = Settings { store, issuer, client_id, timeout, lock_wait, apart: None };
         (settings, spent.map(Secret::new))
     }
 }
@@ -218,6 +229,9 @@ impl From<&LoginError> for Failed {
             LoginError::Transient { outage, source } => {
                 let source = source.as_ref().map(|source| chain(&**source));
                 Self::Transient { outage: *outage, source }
+            }
+            LoginError::Sealed { why } => {
+                Self::Storage { access: Access::Read, source: chain(why) }
             }
             LoginError::Storage { access, source } => {
                 Self::Storage { access: *access, source: chain(&**source) }
@@ -285,6 +299,7 @@ mod tests {
             lock_wait: MARGIN,
             connect_timeout: MARGIN,
             spent: Some("T0P".to_owned()),
+            key: Some(("key".to_owned(), "T0P".to_owned())),
         };
         let variables = vec![("KEY".into(), "T0P".into())];
         let apart = Apart::new(MARGIN, variables).expect("a program");

@@ -1,6 +1,7 @@
 //! The stored login as a file: read whole, replaced whole, changed by one process at a time.
 //!
-//! Everything here blocks and is short, except waiting for the lock.
+//! The file is open or sealed with a key of the `vault`, and stays what it is through renewals.
+//! Everything here blocks and is short, except waiting for the lock and for a keyring.
 //!
 //! **Invariant:** whoever changes the file holds its lock, and has read it since he got it.
 
@@ -12,8 +13,15 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::stored::{Malformed, Record, StoredLogin};
-use crate::private_file::{self, Lock, Reserved};
+use super::{
+    sealed::{Key, Sealed},
+    stored::{Malformed, Record, StoredLogin},
+    vault::{Place, Storage, Unopened, Vault},
+};
+use crate::{
+    keyring::NoKeyring,
+    private_file::{self, Lock, Reserved},
+};
 
 /// Far above any login; a file beyond it is something else.
 const LIMIT: u64 = 1 << 20;
@@ -27,36 +35,88 @@ pub enum ReadError {
     File(#[from] io::Error),
     #[error(transparent)]
     Content(#[from] Malformed),
+    #[error("the stored login cannot be opened")]
+    Sealed(#[from] Unopened),
 }
 
-/// What the login at `path` says about itself. `None` when there is no such file.
+/// Why a login cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    #[error(transparent)]
+    File(#[from] io::Error),
+    #[error(transparent)]
+    Keyring(#[from] NoKeyring),
+}
+
+/// Why a login is not where it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    #[error(transparent)]
+    Read(ReadError),
+    #[error(transparent)]
+    Put(#[from] PutError),
+}
+
+impl SettleError {
+    /// Whether it might be mended by asking the owner to unlock the keyring.
+    pub fn is_locked(&self) -> bool {
+        match self {
+            Self::Read(ReadError::Sealed(Unopened::Keyring(why)))
+            | Self::Put(PutError::Keyring(why)) => matches!(why, NoKeyring::Locked),
+            Self::Read(_) | Self::Put(PutError::File(_)) => false,
+        }
+    }
+}
+
+/// The open login at `path`, of another program perhaps. `None` when there is no such file.
 ///
 /// # Errors
 ///
 /// When the file cannot be read or holds no login.
-pub fn read(path: &Path) -> Result<Option<StoredLogin>, ReadError> {
-    Ok(read_record(path)?.map(|record| record.describe()))
-}
-
-/// The login at `path` itself. `None` when there is no such file.
-///
-/// # Errors
-///
-/// As [`read`].
 pub fn read_record(path: &Path) -> Result<Option<Record>, ReadError> {
-    Ok(Store::new(path).load()?.map(|found| found.record))
+    Ok(Store::new(path, Vault::none()).load()?.map(|found| found.record))
 }
 
-/// The file of one login.
+/// The file of one login. Clones share what they know of its key.
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
+    vault: Vault,
 }
 
-/// What the file held, and the bytes it held it in.
+/// What the file held, and the bytes it held it in once they were opened.
 pub struct Found {
     pub record: Record,
     pub json: Zeroizing<Vec<u8>>,
+    /// The key that it was sealed with.
+    pub(super) key: Option<Key>,
+}
+
+/// A login that was stored.
+pub struct Put {
+    /// What was there before, if it could be read.
+    pub old: Option<Record>,
+    pub how: How,
+}
+
+/// How a login is stored.
+#[derive(Clone, Debug)]
+pub enum How {
+    Open,
+    /// Open, because the keyring would not have it.
+    OpenFor(NoKeyring),
+    Sealed,
+}
+
+/// What was done about a login before it is used.
+#[derive(Debug)]
+pub enum Settled {
+    /// Nothing, because all was well.
+    Nothing,
+    /// It came from the keyring, where the former program kept it.
+    CarriedOver(How),
+    /// It had been open, and must not be.
+    Sealed,
 }
 
 /// Tells one state of the file from another.
@@ -70,25 +130,106 @@ pub struct Stamp {
 }
 
 impl Store {
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+    pub fn new(path: &Path, vault: Vault) -> Self {
+        Self { path: path.to_owned(), vault }
     }
 
-    /// Stores `login` in place of the old one, which it gives back if it could be read. What the
-    /// file held besides stays if it is the same account's.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// What the login says about itself. `None` when there is none.
     ///
     /// # Errors
     ///
-    /// When the disk refuses; the old login is then as it was.
-    pub(super) fn put(&self, _alone: &Lock, login: &Record) -> io::Result<Option<Record>> {
+    /// When the file cannot be read or opened, or holds no login.
+    pub fn describe(&self) -> Result<Option<StoredLogin>, ReadError> {
+        Ok(self.load()?.map(|found| found.describe()))
+    }
+
+    /// The same of the login that the former program kept in the keyring, if it can be had.
+    ///
+    /// # Errors
+    ///
+    /// When the keyring does not say.
+    pub fn describe_former(&self) -> Result<Option<StoredLogin>, NoKeyring> {
+        let former = self.vault.former()?;
+        let login = former.and_then(|former| Record::read(&former.json).ok());
+        Ok(login.map(|login| StoredLogin { stored_in: Some("keyring-entry"), ..login.describe() }))
+    }
+
+    /// Stores `login` in place of the old one. What the file held besides stays if it is the same
+    /// account's.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses, or the keyring when there must be one; the old login is then as it
+    /// was.
+    pub(super) fn put(&self, _alone: &Lock, login: &Record) -> Result<Put, PutError> {
         let old = self.load().ok().flatten();
         let is_same = |old: &&Found| old.record.account_id() == login.account_id();
         let json = match old.as_ref().filter(is_same) {
-            Some(old) => login.write_over(&old.json)?,
-            None => login.write()?,
+            Some(old) => login.write_over(&old.json),
+            None => login.write(),
         };
-        private_file::replace(&self.path, &json)?;
-        Ok(old.map(|old| old.record))
+        let json = json.map_err(io::Error::from)?;
+        let (key, how) = match self.vault.place()? {
+            Place::Sealed(key) => (Some(key), How::Sealed),
+            Place::Open(None) => (None, How::Open),
+            Place::Open(Some(why)) => (None, How::OpenFor(why)),
+        };
+        let content = written(json, key.as_ref())?;
+        if let Err(error) = private_file::replace(&self.path, &content) {
+            self.forget(key.as_ref());
+            return Err(error.into());
+        }
+        self.forget(old.as_ref().and_then(|old| old.key.as_ref()));
+        Ok(Put { old: old.map(|old| old.record), how })
+    }
+
+    /// Sees that the login is where it should be: not in the former program's entry of the keyring,
+    /// and not open if it must be sealed.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or stored; it is then as it was.
+    pub fn settle(&self) -> Result<Settled, SettleError> {
+        // Who is changing it now sees to it himself.
+        let Some(alone) = self.try_lock().map_err(PutError::from)? else {
+            return Ok(Settled::Nothing);
+        };
+        let found = self.load().map_err(SettleError::Read)?;
+        let Some(found) = found else { return self.carry_over(&alone) };
+        if found.key.is_some() || self.vault.storage() != Storage::Keyring {
+            return Ok(Settled::Nothing);
+        }
+        self.put(&alone, &found.record)?;
+        Ok(Settled::Sealed)
+    }
+
+    fn carry_over(&self, alone: &Lock) -> Result<Settled, SettleError> {
+        let former = match self.vault.former() {
+            Ok(Some(former)) => former,
+            Ok(None) => return Ok(Settled::Nothing),
+            Err(error) if self.vault.storage() == Storage::Keyring => {
+                return Err(PutError::from(error).into());
+            }
+            Err(error) => {
+                tracing::debug!(error = &*error.to_string(), "no look into the keyring");
+                return Ok(Settled::Nothing);
+            }
+        };
+        let login = Record::read(&former.json).map_err(|error| SettleError::Read(error.into()))?;
+        let Put { how, .. } = self.put(alone, &login)?;
+        // Two programs that renew one login end it for each other.
+        if let Err(error) = former.forget() {
+            tracing::warn!(error = &*error.to_string(), "the former login stays in the keyring");
+        }
+        Ok(Settled::CarriedOver(how))
     }
 
     /// Forgets the login. Whether there was one.
@@ -97,7 +238,26 @@ impl Store {
     ///
     /// When it is there and cannot be removed.
     pub(super) fn delete(&self, _alone: &Lock) -> io::Result<bool> {
-        private_file::remove(&self.path)
+        let sealed = private_file::read(&self.path, LIMIT).ok().flatten();
+        let sealed = sealed.and_then(|json| Sealed::read(&json).ok().flatten());
+        let was_there = private_file::remove(&self.path)?;
+        if let Some(Sealed { key, .. }) = sealed {
+            self.forget_named(&key);
+        }
+        Ok(was_there)
+    }
+
+    fn forget(&self, key: Option<&Key>) {
+        if let Some(key) = key {
+            self.forget_named(key.name());
+        }
+    }
+
+    /// A key that opens nothing any more is rubbish, not a danger.
+    fn forget_named(&self, key: &str) {
+        if let Err(error) = self.vault.forget(key) {
+            tracing::debug!(error = &*error.to_string(), "a key stays in the keyring");
+        }
     }
 
     /// The state of the file now, `None` when there is none.
@@ -125,7 +285,14 @@ impl Store {
         }
         let Some(json) = private_file::read(&self.path, LIMIT)? else { return Ok(None) };
         let json = Zeroizing::new(json);
-        Ok(Some(Found { record: Record::read(&json)?, json }))
+        let (json, key) = match Sealed::read(&json)? {
+            None => (json, None),
+            Some(sealed) => {
+                let (json, key) = self.vault.open(&sealed)?;
+                (json, Some(key))
+            }
+        };
+        Ok(Some(Found { record: Record::read(&json)?, json, key }))
     }
 
     /// Clears away what was left beside the file by those who were killed while they wrote, unless
@@ -135,7 +302,7 @@ impl Store {
     ///
     /// When the folder cannot be made, listed or changed.
     pub fn sweep(&self) -> io::Result<usize> {
-        match (private_file::try_lock(&self.lock_file())?, self.path.parent()) {
+        match (self.try_lock()?, self.path.parent()) {
             (Some(_alone), Some(dir)) => private_file::sweep(dir),
             (Some(_) | None, _) => Ok(0),
         }
@@ -146,6 +313,10 @@ impl Store {
         private_file::lock(&self.lock_file())
     }
 
+    fn try_lock(&self) -> io::Result<Option<Lock>> {
+        private_file::try_lock(&self.lock_file())
+    }
+
     fn lock_file(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(".lock");
@@ -154,7 +325,29 @@ impl Store {
 
     /// Takes room for what is to replace a content of `size` bytes.
     pub(super) fn reserve(&self, size: usize) -> io::Result<Reserved> {
-        private_file::reserve(&self.path, size + GROWTH)
+        // Sealed, it takes a third more.
+        private_file::reserve(&self.path, 2 * size + GROWTH)
+    }
+}
+
+impl Found {
+    /// What the login says about itself.
+    pub fn describe(&self) -> StoredLogin {
+        let stored_in = Some(if self.key.is_some() { "keyring" } else { "file" });
+        StoredLogin { stored_in, ..self.record.describe() }
+    }
+
+    /// The content of the file with `json` in place of what it held.
+    pub(super) fn rewritten(&self, json: Zeroizing<Vec<u8>>) -> io::Result<Zeroizing<Vec<u8>>> {
+        written(json, self.key.as_ref())
+    }
+}
+
+/// The content of a file that holds `json`, sealed with `key` if there is one.
+fn written(json: Zeroizing<Vec<u8>>, key: Option<&Key>) -> io::Result<Zeroizing<Vec<u8>>> {
+    match key {
+        None => Ok(json),
+        Some(key) => Sealed::seal(key, &json).map_err(io::Error::other),
     }
 }
 
@@ -179,12 +372,12 @@ mod tests {
     fn a_login_is_stored_read_and_forgotten() {
         let home = tempfile::tempdir().expect("directory");
         let path = home.path().join("airelays/auth.json");
-        let store = Store::new(&path);
-        assert_eq!(read(&path).expect("nothing there"), None);
+        let store = Store::new(&path, Vault::none());
+        assert_eq!(store.describe().expect("nothing there"), None);
         let alone = store.lock().expect("locked");
         assert!(!store.delete(&alone).expect("nothing there"));
-        assert!(store.put(&alone, &login("acct", "r")).expect("written").is_none());
-        let found = read(&path).expect("read").expect("there");
+        assert!(store.put(&alone, &login("acct", "r")).expect("written").old.is_none());
+        let found = store.describe().expect("read").expect("there");
         assert_eq!(found.bound_account_id.as_deref(), Some("acct"));
         assert_eq!(found.issuer.as_deref(), Some("https://issuer.example"));
         assert!(store.delete(&alone).expect("removed"));
@@ -198,10 +391,10 @@ mod tests {
             let path = home.path().join("auth.json");
             let content = r#"{"mine":1,"bound_account_id":"acct","tokens":{"refresh_token":"r0"}}"#;
             private_file::replace(&path, content.as_bytes()).expect("written");
-            let store = Store::new(&path);
+            let store = Store::new(&path, Vault::none());
             let alone = store.lock().expect("locked");
-            let old =
-                store.put(&alone, &login(account, "r1")).expect("written").expect("an old one");
+            let old = store.put(&alone, &login(account, "r1")).expect("written").old;
+            let old = old.expect("an old one");
             assert!(old.tokens.refresh.is_some_and(|refresh| refresh.matches(b"r0")));
             let found = store.load().expect("read").expect("there");
             assert!(found.record.tokens.refresh.is_some_and(|refresh| refresh.matches(b"r1")));
@@ -216,9 +409,9 @@ mod tests {
         let home = tempfile::tempdir().expect("directory");
         let path = home.path().join("auth.json");
         private_file::replace(&path, b"[").expect("written");
-        let store = Store::new(&path);
+        let store = Store::new(&path, Vault::none());
         let alone = store.lock().expect("locked");
-        assert!(store.put(&alone, &login("acct", "r")).expect("written").is_none());
+        assert!(store.put(&alone, &login("acct", "r")).expect("written").old.is_none());
         assert!(store.load().expect("read").is_some());
     }
 
@@ -234,7 +427,7 @@ mod tests {
             0,
         );
         made.expect("a pipe");
-        assert!(matches!(read(&pipe), Err(ReadError::File(_))));
-        assert!(matches!(read(home.path()), Err(ReadError::File(_))));
+        assert!(matches!(read_record(&pipe), Err(ReadError::File(_))));
+        assert!(matches!(read_record(home.path()), Err(ReadError::File(_))));
     }
 }

@@ -13,7 +13,7 @@
 //! Not here: retrying a request after a renewal (`relay`), the exchange itself (`issuer`).
 
 use std::{
-    path::PathBuf,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,6 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RENEWALS_APART: Duration = Duration::from_hours(1);
 /// How long a failed renewal is not repeated while the token would still do.
 const PAUSE: Duration = Duration::from_mins(1);
+/// How long a keyring that is locked is not asked again.
+const KEYRING_PAUSE: Duration = Duration::from_secs(5);
 /// A token that is refused this soon after it was issued will not be mended by another.
 const FRESH: Duration = Duration::from_mins(1);
 
@@ -56,7 +58,7 @@ const SOURCE: &str = "login";
 /// Which login, and how it is renewed.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub path: PathBuf,
+    pub store: Store,
     /// Such as `https://auth.openai.com`.
     pub issuer: String,
     pub client_id: String,
@@ -105,6 +107,8 @@ struct State {
 struct Known {
     stamp: Option<Stamp>,
     login: Result<Arc<Snapshot>, LoginError>,
+    /// When it is to be looked at again although nothing has changed.
+    until: Option<Instant>,
 }
 
 /// A stored login, made ready for use.
@@ -138,7 +142,7 @@ impl Login {
     ) -> Result<Self, InvalidUri> {
         let Settings { issuer, client_id, timeout, .. } = settings.clone();
         Ok(Self(Arc::new(Inner {
-            store: Store::new(&settings.path),
+            store: settings.store.clone(),
             issuer: Issuer::new(&issuer, client_id, timeout, transport)?,
             settings,
             clock,
@@ -201,7 +205,10 @@ impl Login {
     async fn current(&self) -> Result<Arc<Snapshot>, LoginError> {
         let stamp = self.0.store.stamp().map_err(|error| LoginError::unread(error.into()))?;
         let known = self.0.state.lock().known.clone();
-        match known.filter(|known| known.stamp == stamp) {
+        let now = self.0.clock.instant();
+        let holds =
+            |known: &Known| known.stamp == stamp && known.until.is_none_or(|until| now < until);
+        match known.filter(holds) {
             Some(known) => known.login,
             None => self.load().await.map(|(stamp, found)| self.adopt(stamp, &found.record)),
         }
@@ -218,7 +225,9 @@ impl Login {
             Ok(None) => Err(LoginError::Missing),
             Err(error) => {
                 let error = LoginError::unread(error);
-                self.0.state.lock().known = Some(Known { stamp, login: Err(error.clone()) });
+                let may_pass = matches!(&error, LoginError::Sealed { why } if why.may_pass());
+                let until = may_pass.then(|| self.0.clock.instant() + KEYRING_PAUSE);
+                self.0.state.lock().known = Some(Known { stamp, login: Err(error.clone()), until });
                 Err(error)
             }
         }
@@ -229,7 +238,7 @@ impl Login {
         let tokens = [&tokens.id, &tokens.access, &tokens.refresh];
         self.0.redactor.replace(SOURCE, tokens.into_iter().flatten().cloned());
         let login = Arc::new(Snapshot::of(record, self.0.issuer.base()));
-        let known = Known { stamp, login: Ok(Arc::clone(&login)) };
+        let known = Known { stamp, login: Ok(Arc::clone(&login)), until: None };
         self.0.state.lock().known = Some(known);
         login
     }
@@ -398,12 +407,16 @@ impl Login {
         spent: Secret,
         record: Record,
     ) -> Result<Arc<Snapshot>, LoginError> {
-        let written = match record.write_over(&found.json) {
+        let written = match record
+            .write_over(&found.json)
+            .map_err(io::Error::from)
+            .and_then(|json| found.rewritten(json))
+        {
             Ok(json) => {
                 let store = self.0.store.clone();
                 blocking(move || room.fill(&json).and_then(|()| store.stamp())).await?
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         match written {
             Ok(stamp) => {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     exchange::Grant,
-    file::Store,
+    file::{How, Put, PutError, Store},
     issuer::{Issuer, Unanswered},
     lock,
     stored::Record,
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock::Clock,
     credential::{AccountId, Claims, Tokens},
+    keyring::NoKeyring,
 };
 
 type Cause = Arc<dyn Error + Send + Sync>;
@@ -65,6 +66,13 @@ pub struct Completed {
     pub account_id: AccountId,
     pub email: Option<String>,
     pub plan_type: Option<String>,
+    pub saved: Saved,
+}
+
+/// What saving a login came to.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    pub how: How,
     pub replaced: Option<Replaced>,
 }
 
@@ -104,6 +112,8 @@ pub enum SignInError {
     Exchange { why: String, source: Option<Cause> },
     #[error("The login could not be saved")]
     Save(#[source] Cause),
+    #[error("The login could not be encrypted")]
+    Keyring(#[source] NoKeyring),
     #[error("The system has no randomness")]
     Random(#[source] getrandom::Error),
 }
@@ -136,6 +146,10 @@ impl SignInError {
             Self::Exchange { .. } | Self::TwoAccounts => {
                 "Run `airelays login` again; a code works once and not for long."
             }
+            Self::Keyring(_) => {
+                "Set `auth.storage` to `file`, or to `auto`, which uses the file where there is no \
+                 keyring."
+            }
             Self::Save(_) => "Mend that and run `airelays login` again.",
             Self::Interrupted | Self::Random(_) => return None,
         };
@@ -148,6 +162,15 @@ impl SignInError {
 
     fn unsaved(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Save(Arc::new(error))
+    }
+}
+
+impl From<PutError> for SignInError {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::File(error) => Self::unsaved(error),
+            PutError::Keyring(why) => Self::Keyring(why),
+        }
     }
 }
 
@@ -226,11 +249,15 @@ impl SignIn {
     ///
     /// # Errors
     ///
-    /// When the disk refuses.
+    /// When the disk or the keyring refuses.
     pub async fn prepare(&self) -> Result<(), SignInError> {
         let store = self.store.clone();
-        let room = tokio::task::spawn_blocking(move || store.reserve(0).map(drop)).await;
-        room.map_err(SignInError::unsaved)?.map_err(SignInError::unsaved)
+        let ready = tokio::task::spawn_blocking(move || {
+            drop(store.reserve(0)?);
+            store.vault().prepare()?;
+            Ok::<_, PutError>(())
+        });
+        Ok(ready.await.map_err(SignInError::unsaved)??)
     }
 
     /// Exchanges a code and saves what comes of it.
@@ -244,23 +271,24 @@ impl SignIn {
         let Claims { email, plan_type, .. } = tokens.claims();
         let issuer = self.issuer.base();
         let record = Record::signed_in(tokens, &account_id, issuer, self.clock.now());
-        let replaced = self.save(record).await?;
-        Ok(Completed { account_id, email, plan_type, replaced })
+        let saved = self.save(record).await?;
+        Ok(Completed { account_id, email, plan_type, saved })
     }
 
     /// Puts `record` in place of what is there. From here on the wish to end it counts no more.
     ///
     /// # Errors
     ///
-    /// When another process does not let go of the file, or the disk refuses.
-    pub async fn save(&self, record: Record) -> Result<Option<Replaced>, SignInError> {
+    /// When another process does not let go of the file, or the disk or the keyring refuses.
+    pub async fn save(&self, record: Record) -> Result<Saved, SignInError> {
         let alone = lock(&self.store, self.lock_wait).await.map_err(SignInError::unsaved)?;
         let store = self.store.clone();
         let saved = tokio::task::spawn_blocking(move || {
-            let old = store.put(&alone, &record)?;
-            io::Result::Ok(old.map(|old| Replaced::by(old, &record)))
+            let Put { old, how } = store.put(&alone, &record)?;
+            let replaced = old.map(|old| Replaced::by(old, &record));
+            Ok::<_, PutError>(Saved { how, replaced })
         });
-        saved.await.map_err(SignInError::unsaved)?.map_err(SignInError::unsaved)
+        Ok(saved.await.map_err(SignInError::unsaved)??)
     }
 
     /// What `work` comes to, unless the owner ends it before.

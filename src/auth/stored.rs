@@ -61,6 +61,9 @@ pub struct StoredLogin {
     pub bound_account_id: Option<String>,
     pub has_openai_api_key: bool,
     pub last_refresh: Option<String>,
+    /// `file`, `keyring` (sealed with a key from there) or `keyring-entry` (a former program's), as far
+    /// as that is known here. Not a field of the reference.
+    pub stored_in: Option<&'static str>,
     /// As in [`Record`]. Not a field of the reference.
     #[serde(skip)]
     pub issuer: Option<String>,
@@ -221,6 +224,7 @@ impl Record {
             bound_account_id: self.bound_account_id.as_ref().map(ToString::to_string),
             has_openai_api_key: self.has_openai_api_key,
             last_refresh: self.last_refresh_text.clone(),
+            stored_in: None,
             issuer: self.issuer.clone(),
         }
     }

@@ -25,14 +25,15 @@ use crate::{
     app,
     auth::{
         browser, device,
-        file::Store,
+        file::{How, Store},
         opener, revoke,
         sign_in::{Completed, Progress, Replaced, SignIn, SignInError, Span},
     },
     clock::Clock,
-    config::{Config, Storage, shown},
+    config::{Config, shown},
     credential::AccountId,
     describe::Present,
+    keyring::NoKeyring,
 };
 use way::Way;
 
@@ -68,13 +69,18 @@ pub struct Options {
     yes: bool,
 }
 
+/// Whoever waits should know for what.
+const UNLOCK: &str = "Waiting for the keyring to be unlocked.";
+
 /// What there is to say at the end.
 type Outcome = (Completed, Vec<String>);
 
 pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
-    let config = session.settings_with_storage()?;
+    let config = session.settings()?;
+    let store = app::store(&config);
+    unlock(&session.terminal, &store);
     let runtime = app::runtime()?;
-    let outcome = runtime.block_on(sign_in(session, &config, options));
+    let outcome = runtime.block_on(sign_in(session, &config, store, options));
     // A thread that still waits for the lock of the file must not hold up the end.
     runtime.shutdown_background();
     let (completed, notes) = outcome?;
@@ -82,15 +88,24 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
     session.terminal.answer(&report, None::<&()>)
 }
 
+/// A keyring that must be used may be unlocked now, while somebody is there to do it.
+fn unlock(terminal: &Terminal, store: &Store) {
+    if let Err(NoKeyring::Locked) = store.vault().prepare() {
+        terminal.note(UNLOCK);
+        store.vault().ask();
+    }
+}
+
 async fn sign_in(
     session: &Session<'_>,
     config: &Config,
+    store: Store,
     options: &Options,
 ) -> Result<Outcome, Failure> {
     let stop = CancellationToken::new();
     let with = SignIn {
         issuer: app::issuer(config)?,
-        store: Store::new(&config.paths.auth_file()),
+        store,
         workspace: options.workspace_id.as_deref().map(AccountId::new),
         lock_wait: app::LOCK_WAIT,
         clock: Clock::system(),
@@ -101,7 +116,7 @@ async fn sign_in(
     }
     let work = async {
         let completed = take(session, config, options, &with).await?;
-        let notes = settle(session, &with, completed.replaced.as_ref()).await;
+        let notes = settle(session, &with, completed.saved.replaced.as_ref()).await;
         Ok((completed, notes))
     };
     tokio::select! {
@@ -234,9 +249,10 @@ fn summary(
         .field("Account ID", &completed.account_id)
         .field(
             "Auth store",
-            match config.auth.storage {
-                Storage::Auto => format!("{store} (the file; this version has no keyring)"),
-                Storage::File | Storage::Keyring => store,
+            match &completed.saved.how {
+                How::Open => store,
+                How::OpenFor(why) => format!("{store} (not encrypted: {why})"),
+                How::Sealed => format!("{store} (encrypted; the key is in the keyring)"),
             },
         )
         .toned("Relay token", token, tone)

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app,
     auth::{
-        file::{self, Store},
+        file,
         revoke::{self, Revocation, SignedOut},
     },
     credential::Tokens,
@@ -26,8 +26,8 @@ struct LoggedOut {
 }
 
 pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
-    let config = session.settings_with_storage()?;
-    let store = Store::new(&config.paths.auth_file());
+    let config = session.settings()?;
+    let store = app::store(&config);
     let issuer = app::issuer(&config)?;
     let others = codex_tokens(session);
     let runtime = app::runtime()?;

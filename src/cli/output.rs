@@ -54,8 +54,6 @@ pub enum Failure {
     NoJob(#[source] io::Error),
     #[error("The demo failed")]
     Demo(#[from] Broken),
-    #[error("The keyring is not built into this version")]
-    NoKeyring,
     #[error(transparent)]
     SignIn(#[from] SignInError),
     #[error(transparent)]
@@ -74,11 +72,6 @@ impl Failure {
     /// What the owner can do about it, where the sentence does not say.
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NoKeyring => Some(
-                "Set `auth.storage` to `file`, or to `auto`, which uses the file where there is \
-                 no keyring."
-                    .to_owned(),
-            ),
             Self::Unconfirmed => Some("Add `--yes` if that is what you want.".to_owned()),
             Self::Import(_) => {
                 Some("`airelays login` makes a login of the relay's own.".to_owned())
@@ -120,7 +113,6 @@ pub fn exit_code(failure: &Failure) -> ExitCode {
         | Failure::World(_)
         | Failure::NoJob(_)
         | Failure::Demo(_)
-        | Failure::NoKeyring
         | Failure::SignIn(_)
         | Failure::Import(_)
         | Failure::Unconfirmed

@@ -4,22 +4,28 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use clap::Args;
 
 use super::{
-    Session, ensure_storage,
+    Session,
     init::without_auth,
     output::{Failure, Report, Section, Tone},
 };
 use crate::{
-    app::{self, Place, Server, Simulation},
-    auth::LoginError,
+    app::{self, Beyond, Place, Server, Simulation},
+    auth::{
+        LoginError,
+        apart::Apart,
+        file::{How, SettleError, Settled, Store},
+    },
     config::{self, Config, Raw, shown, table},
     describe::{Auth, configured_token},
     relay_token,
     sim::{Simulator, World},
+    transport::chain,
 };
 
 #[derive(Debug, Args)]
@@ -74,18 +80,12 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
         .flag(&table::ALLOW_OPEN_NETWORK.about, "--allow-open-network", allowed);
     let flags = if options.no_auth { without_auth(flags) } else { flags };
     let config = Arc::new(session.settings_with(flags)?);
-    if !options.simulate {
-        ensure_storage(&config)?;
-    }
     ensure_token(&config)?;
-    if !options.simulate {
-        warn_of_login(session, &config);
-    }
-    let simulation = if options.simulate {
+    let beyond = if options.simulate {
         let simulator = simulator(&options.world)?;
-        Some(Simulation { simulator, port: options.simulator_port })
+        Beyond::Imitation(Simulation { simulator, port: options.simulator_port })
     } else {
-        None
+        Beyond::Network { store: login(session, &config), apart: Some(apart(session, &config)?) }
     };
     let shown = Arc::clone(&config);
     let ready = |server: &Server| {
@@ -93,20 +93,65 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
         // The relay serves whether or not anybody reads this.
         let _shown = session.terminal.answer(&banner, None::<&()>);
     };
-    let others = session.environment.of_others();
-    let others = others.map(|(name, value)| (name.into(), value.into())).collect();
     let grace = config.server.shutdown_grace.as_secs();
     let stopping = || {
         session.terminal.tell(&format!(
             "Stopping; answers under way have {grace} s to end. Ctrl-C again ends them now."
         ));
     };
-    Ok(app::serve(config, simulation, others, &ready, &stopping)?)
+    Ok(app::serve(config, beyond, &ready, &stopping)?)
+}
+
+/// The process that renews the login in place of the relay's.
+fn apart(session: &Session<'_>, config: &Config) -> Result<Apart, Failure> {
+    let others = session.environment.of_others();
+    let others = others.map(|(name, value)| (name.into(), value.into())).collect();
+    let apart = Apart::new(config.upstream.connect_timeout, others);
+    Ok(apart.map_err(|source| app::Error::System { what: "its own name", source })?)
+}
+
+/// The owner's login, after seeing that it is where it should be.
+fn login(session: &Session<'_>, config: &Config) -> Store {
+    let (store, terminal) = (app::store(config), &session.terminal);
+    match store.settle() {
+        Ok(Settled::CarriedOver(how)) => terminal.tell(&format!(
+            "The login that an earlier AIRelays kept in the keyring was taken over{}. That one has \
+             to sign in again if you go back to it.",
+            match how {
+                How::Sealed => "",
+                How::Open | How::OpenFor(_) => ", into a file",
+            }
+        )),
+        Ok(Settled::Sealed) => terminal.tell("The login was encrypted with a key in the keyring."),
+        Err(error) if error.is_locked() => {
+            terminal.tell("The keyring is locked; the relay needs the key of the login from it.");
+            unlock(store.clone());
+        }
+        Err(SettleError::Put(error)) => {
+            terminal.warn(&format!("The login is not encrypted: {}", chain(&error)));
+        }
+        // It is told below.
+        Err(SettleError::Read(_)) | Ok(Settled::Nothing) => {}
+    }
+    warn_of_login(session, config, &store);
+    store
+}
+
+/// Asks the owner to unlock the keyring. Nobody waits for that: there may be nobody to do it, and the
+/// relay looks again whenever the login is needed.
+fn unlock(store: Store) {
+    store.vault().ask();
+    let asking = thread::Builder::new().name("unlock".to_owned());
+    let _asking = asking.spawn(move || {
+        if let Err(error) = store.settle() {
+            tracing::debug!(error = &*chain(&error), "the keyring stays locked");
+        }
+    });
 }
 
 /// Says at the start what every request would say. It may be mended while the relay runs.
-fn warn_of_login(session: &Session<'_>, config: &Config) {
-    let auth = Auth::of(config);
+fn warn_of_login(session: &Session<'_>, config: &Config, store: &Store) {
+    let auth = Auth::of(config, store, &config.upstream.issuer_base_url);
     if let Some(problem) = auth.problem {
         session.terminal.warn(&problem);
     } else if !auth.login.credentials_present {

@@ -10,8 +10,10 @@ use super::{
     token,
 };
 use crate::{
-    config::{Config, Effective, Origin, shown},
+    app,
+    config::{Config, Effective, Origin, Storage, shown},
     describe::{Auth, Present, Relay},
+    transport::chain,
 };
 
 #[derive(Serialize)]
@@ -25,9 +27,9 @@ struct Status<'a> {
 }
 
 pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
-    let config = session.settings_with_storage()?;
+    let config = session.settings()?;
     let present = Present::of(&config);
-    let auth = Auth::of(&config);
+    let auth = auth(&config);
     let client = Client::new(session, &config, None);
     let next_steps = next_steps(session, &config, &present, &auth);
     let report = Report::new("AIRelays Status")
@@ -45,6 +47,26 @@ pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
         notices: config.notices.iter().map(ToString::to_string).collect(),
     };
     session.terminal.answer(&report, json.then_some(&document))
+}
+
+/// The stored login, and that of an earlier program in the keyring if there is no other.
+fn auth(config: &Config) -> Auth {
+    let store = app::store(config);
+    let mut auth = Auth::of(config, &store, &config.upstream.issuer_base_url);
+    if auth.login.stored_in.is_some() || auth.problem.is_some() {
+        return auth;
+    }
+    match store.describe_former() {
+        Ok(Some(login)) => {
+            "the keyring, until `airelays serve` takes it over".clone_into(&mut auth.store);
+            auth.login = login;
+        }
+        Err(error) if config.auth.storage == Storage::Keyring => {
+            auth.problem = Some(format!("The keyring cannot be used: {}.", chain(&error)));
+        }
+        Ok(None) | Err(_) => {}
+    }
+    auth
 }
 
 fn next_steps(
@@ -83,11 +105,13 @@ fn auth_section(auth: &Auth) -> Section {
     }
 }
 
-/// `auto` alone would leave open what it came to.
+/// The setting, and what it came to.
 fn storage(auth: &Auth) -> String {
-    match auth.storage_mode {
-        "auto" => "auto (the file; this version has no keyring)".to_owned(),
-        mode => mode.to_owned(),
+    let mode = auth.storage_mode;
+    match auth.login.stored_in {
+        Some("keyring") => format!("{mode} (encrypted; the key is in the keyring)"),
+        Some("file") if mode != "file" => format!("{mode} (not encrypted)"),
+        Some(_) | None => mode.to_owned(),
     }
 }
 

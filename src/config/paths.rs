@@ -23,6 +23,11 @@ pub fn data_dir(values: &mut Values<'_>) -> Option<Sourced<PathBuf>> {
     given_or_former(values, &DATA_DIR, FORMER_DATA_DIR)
 }
 
+/// Where the data directory was when the program had another name.
+pub fn former_data_dir(home: &Path) -> PathBuf {
+    home.join(FORMER_DATA_DIR)
+}
+
 /// The data directory as it would be without the flags.
 pub fn data_dir_below_flags(values: &mut Values<'_>) -> Option<PathBuf> {
     match values.below_flags(&DATA_DIR) {

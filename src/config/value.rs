@@ -18,6 +18,7 @@ use std::{
 
 use crate::{
     address::{Network, Scope},
+    auth::vault::Storage,
     wire::{model::Alias, reply::chat::Reasoning},
 };
 
@@ -186,25 +187,6 @@ pub fn optional_path(raw: &Raw, home: Option<&Path>) -> Result<Option<PathBuf>, 
     match raw.as_text() {
         Some("") => Ok(None),
         Some(_) | None => path(raw, home).map(Some),
-    }
-}
-
-/// Where upstream logins are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// The keyring of the system, and the file where there is none.
-    Auto,
-    File,
-    Keyring,
-}
-
-impl Storage {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::File => "file",
-            Self::Keyring => "keyring",
-        }
     }
 }
 

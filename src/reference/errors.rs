@@ -19,7 +19,8 @@ use crate::{
         guard::{host::Misdirected, origin},
         text::unknown_conversation,
     },
-    auth::{Access, Lack, LoginError, Outage},
+    auth::{Access, Lack, LoginError, Outage, sealed::Shut, vault::Unopened},
+    keyring::NoKeyring,
     limit,
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
@@ -163,6 +164,10 @@ fn logins() -> Vec<LoginError> {
         Outage::CutOff,
     ];
     all.extend(outages.map(transient));
+    all.extend(
+        [Unopened::NotAsked, Unopened::NoKey, Shut.into(), NoKeyring::Locked.into()]
+            .map(|why| LoginError::Sealed { why }),
+    );
     all.extend(
         [Access::Read, Access::Written]
             .map(|access| LoginError::Storage { access, source: cause() }),

@@ -14,6 +14,8 @@ use std::{
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
 
+use crate::harness::program::NO_BUS;
+
 /// A home directory, and the variables that are set in it.
 pub struct Home {
     dir: TempDir,
@@ -53,6 +55,7 @@ impl Home {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_airelays"));
         command.args(args).env_clear().env("HOME", self.dir.path()).stdin(Stdio::null());
+        command.envs([NO_BUS]);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -12,6 +12,7 @@ mod failures;
 mod field;
 mod guards;
 mod harness;
+mod keyring;
 mod leaving;
 mod lifecycle;
 mod log;

@@ -226,7 +226,7 @@ fn a_device_login_from_the_code_to_the_disk() {
           Email:             first@simulator.example
           Plan:              plus
           Account ID:        <account>
-          Auth store:        ~/.airelays/auth.json (the file; this version has no keyring)
+          Auth store:        ~/.airelays/auth.json (not encrypted: there is no keyring here)
           Relay token:       missing
           Token file:        ~/.airelays/relay-token
 

@@ -149,9 +149,10 @@ fn status(error: &SignInError) -> StatusCode {
         | SignInError::DeviceDisabled
         | SignInError::DeviceTimedOut(_) => StatusCode::BAD_GATEWAY,
         SignInError::TimedOut(_) | SignInError::Interrupted => StatusCode::GONE,
-        SignInError::Ports { .. } | SignInError::Save(_) | SignInError::Random(_) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        SignInError::Ports { .. }
+        | SignInError::Save(_)
+        | SignInError::Keyring(_)
+        | SignInError::Random(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

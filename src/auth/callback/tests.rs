@@ -8,7 +8,13 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::{auth::sign_in::Completed, credential::AccountId};
+use crate::{
+    auth::{
+        file::How,
+        sign_in::{Completed, Saved},
+    },
+    credential::AccountId,
+};
 
 const STATE: &str = "STATE-0123456789";
 
@@ -51,7 +57,7 @@ fn completed(email: Option<&str>) -> Page {
         account_id: AccountId::new("acct-1"),
         email: email.map(str::to_owned),
         plan_type: None,
-        replaced: None,
+        saved: Saved { how: How::Open, replaced: None },
     }))
 }
 

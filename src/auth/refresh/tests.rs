@@ -3,7 +3,7 @@
 use std::{
     fs,
     future::pending,
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -16,7 +16,11 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::{auth::file, object::Object, private_file, transport};
+use crate::{
+    auth::{file, vault::Vault},
+    object::Object,
+    private_file, transport,
+};
 
 const NOW: i64 = 1_790_000_000;
 const HOUR: i64 = 3_600;
@@ -125,7 +129,7 @@ impl Setup {
         let router =
             Router::new().route("/oauth/token", post(token)).with_state(Arc::clone(&self.issuing));
         let settings = Settings {
-            path: self.path.clone(),
+            store: Store::new(&self.path, Vault::none()),
             issuer: "https://issuer.example/".to_owned(),
             client_id: "app".to_owned(),
             timeout: Duration::from_secs(30),
@@ -186,7 +190,7 @@ async fn a_token_about_to_end_is_renewed_and_kept_before_it_is_used() {
     assert_eq!(setup.calls(), 1);
     let json = fs::read_to_string(&setup.path).expect("read");
     assert!(json.contains("\"x\": 1"), "{json}");
-    let described = file::read(&setup.path).expect("read").expect("there");
+    let described = file::read_record(&setup.path).expect("read").expect("there").describe();
     assert_eq!(described.last_refresh.as_deref(), Some("2026-09-21T14:13:20.000Z"));
     assert_eq!(described.bound_account_id.as_deref(), Some("acct"));
 }
@@ -487,7 +491,7 @@ async fn a_clock_that_is_years_ahead_renews_once_an_hour() {
 async fn a_login_that_another_process_keeps_locked_is_waited_for_no_longer_than_set() {
     let setup = Setup::ending_in(-1);
     let login = setup.login();
-    let lock = Store::new(&setup.path).lock().expect("locked");
+    let lock = Store::new(&setup.path, Vault::none()).lock().expect("locked");
     let mut request = Box::pin(login.credential());
     let outcome = loop {
         tokio::select! {

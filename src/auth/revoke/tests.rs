@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::{
-    auth::sign_in::tests::{Setup, jwt},
+    auth::{
+        sign_in::tests::{Setup, jwt},
+        vault::Vault,
+    },
     credential::AccountId,
     private_file,
     secret::Secret,
@@ -22,7 +25,7 @@ fn store(setup: &Setup, (refresh, access): (&str, &str), issuer: &str) -> Store 
     let record = Record::signed_in(tokens, &account, issuer, Timestamp::UNIX_EPOCH);
     let json = record.write().expect("written");
     private_file::replace(&setup.path(), &json).expect("stored");
-    Store::new(&setup.path())
+    Store::new(&setup.path(), Vault::none())
 }
 
 fn word(revocation: &Revocation) -> String {
@@ -87,7 +90,7 @@ async fn a_login_that_another_program_has_too_is_left_alive() {
 #[tokio::test]
 async fn nothing_and_what_is_no_login_are_forgotten_too() {
     let setup = Setup::new();
-    let (store, issuer) = (Store::new(&setup.path()), setup.issuing.issuer());
+    let (store, issuer) = (Store::new(&setup.path(), Vault::none()), setup.issuing.issuer());
     let out = sign_out(&store, &issuer, None, WAIT).await.expect("out");
     assert_eq!((out.deleted, word(&out.revocation).as_str()), (false, "nothing"));
     assert!(setup.is_untouched());

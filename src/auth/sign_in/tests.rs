@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    auth::file::{self, read_record},
+    auth::{file::read_record, vault::Vault},
     secret::Secret,
     transport,
 };
@@ -78,7 +78,7 @@ impl Setup {
     pub fn sign_in(&self, workspace: Option<&str>) -> SignIn {
         SignIn {
             issuer: self.issuing.issuer(),
-            store: Store::new(&self.path()),
+            store: Store::new(&self.path(), Vault::none()),
             workspace: workspace.map(AccountId::new),
             lock_wait: Duration::from_secs(45),
             clock: Clock::manual(Timestamp::from_second(1_790_000_000).expect("a time")),
@@ -88,7 +88,7 @@ impl Setup {
 
     /// The account that is on the disk.
     pub fn account(&self) -> Option<String> {
-        file::read(&self.path()).expect("readable")?.bound_account_id
+        Some(read_record(&self.path()).expect("readable")?.bound_account_id?.to_string())
     }
 
     /// Whether there is anything at all where logins are.
@@ -143,7 +143,7 @@ async fn a_code_becomes_a_login_on_the_disk() {
     assert_eq!(completed.account_id.as_str(), "acct");
     assert_eq!(completed.email.as_deref(), Some("acct@example.com"));
     assert_eq!(completed.plan_type.as_deref(), Some("plus"));
-    assert!(completed.replaced.is_none());
+    assert!(completed.saved.replaced.is_none());
     let record = read_record(&setup.path()).expect("readable").expect("there");
     assert_eq!(record.issuer.as_deref(), Some("https://issuer.example"));
     assert_eq!(record.account_id(), Some(AccountId::new("acct")));
@@ -159,7 +159,7 @@ async fn what_is_replaced_is_given_back() {
         ("two", "r3", Some("one@example.com"), Some("r2")),
     ] {
         setup.issuing.answer(200, tokens(account, refresh).replace("c2ln", refresh));
-        let replaced = complete(&setup, None).await.expect("a login").replaced;
+        let replaced = complete(&setup, None).await.expect("a login").saved.replaced;
         assert_eq!(replaced.as_ref().and_then(|old| old.other.as_deref()), other);
         let old = replaced.and_then(|old| old.former).and_then(|old| old.tokens.refresh);
         assert_eq!(old.as_ref().map(Secret::expose), former);
@@ -241,7 +241,7 @@ async fn a_disk_that_refuses_is_told_before_and_after() {
     let mut with = setup.sign_in(None);
     let file = setup.home.path().join("file");
     crate::private_file::replace(&file, b"").expect("written");
-    with.store = Store::new(&file.join("auth.json"));
+    with.store = Store::new(&file.join("auth.json"), Vault::none());
     let failed = told(&with.prepare().await.expect_err("no directory"));
     assert!(failed.starts_with("The login could not be saved: "), "{failed}");
     setup.sign_in(None).prepare().await.expect("room");
@@ -252,7 +252,7 @@ async fn a_disk_that_refuses_is_told_before_and_after() {
 #[tokio::test]
 async fn another_process_is_not_waited_for_without_end() {
     let setup = Setup::new();
-    let held = Store::new(&setup.path()).lock().expect("locked");
+    let held = Store::new(&setup.path(), Vault::none()).lock().expect("locked");
     let with = SignIn { lock_wait: Duration::from_millis(1), ..setup.sign_in(None) };
     let account = AccountId::new("acct");
     let record =

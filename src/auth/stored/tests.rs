@@ -24,6 +24,7 @@ fn both_programs_files_are_read() {
         "last_refresh":"2026-10-01T12:34:56.789Z","agent_identity":{{}}}}"#
     );
     let login = StoredLogin {
+        stored_in: None,
         authenticated: true,
         credentials_present: true,
         account_bound: true,

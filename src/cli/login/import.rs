@@ -30,20 +30,20 @@ pub async fn run(
     let from = from.ok_or_else(|| ImportError::Missing("~/.codex/auth.json".to_owned()))?;
     let (record, account_id) = import::read(&from, with.issuer.base(), with.workspace.as_ref())?;
     let Claims { email, plan_type, .. } = record.tokens.claims();
-    let mut completed = Completed { account_id, email, plan_type, replaced: None };
     let section = Section::new("Import")
         .field("From", from.display())
-        .maybe("Email", completed.email.as_deref())
-        .maybe("Plan", completed.plan_type.as_deref())
-        .field("Account ID", &completed.account_id)
+        .maybe("Email", email.as_deref())
+        .maybe("Plan", plan_type.as_deref())
+        .field("Account ID", &account_id)
         .toned("Caution", CAUTION, Tone::Warn);
     session.terminal.answer(&Report::new("AIRelays Login").section(section), None::<&()>)?;
     if !is_agreed {
         confirm(session)?;
     }
-    completed.replaced = with.save(record).await?;
+    let saved = with.save(record).await?;
     let mut notes = vec![ADVICE.to_owned()];
-    notes.extend(settle(session, with, completed.replaced.as_ref()).await);
+    notes.extend(settle(session, with, saved.replaced.as_ref()).await);
+    let completed = Completed { account_id, email, plan_type, saved };
     Ok((completed, notes))
 }
 

@@ -7,9 +7,10 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{About, NAMELESS, PREFIX, SINGULAR, Setting};
 use crate::{
+    auth::vault::Storage,
     config::{
         host, list,
-        value::{self, Raw, Storage},
+        value::{self, Raw},
     },
     relay_token,
     secret::Secret,
@@ -143,8 +144,9 @@ pub static STORAGE: Setting<Storage> = Setting {
             OLDEST,
             "AUTH_STORAGE",
             "\"auto\"",
-            "Where the ChatGPT login is kept: file, or auto for what this version has, which is the \
-             file. keyring is known and refused.",
+            "Where a new ChatGPT login is kept: file, a file of the owner's alone; keyring, that file \
+             encrypted with a key in the keyring of the system; auto, the second where there is an \
+             unlocked keyring and the first where there is none.",
         )
     },
     read: |raw, _| value::storage(raw),

@@ -12,46 +12,46 @@ fn a_first_run_from_nothing_to_a_token() {
     home.check(
         "status",
         &expect![[r#"
-        AIRelays Status
+            AIRelays Status
 
-        Relay
-          Config file:       ~/.config/airelays/config.toml
-          Config exists:     no
-          Base URL:          http://127.0.0.1:8080/v1
-          Network scope:     loopback
-          Data dir:          ~/.airelays
-          Logs dir:          ~/.airelays/logs
-          Bearer auth:       enabled
-          Relay token:       missing
-          Token source:      not set
-          Token file:        ~/.airelays/relay-token
-          Rate limit:        120/min + burst 40
-          Concurrent/IP:     8
+            Relay
+              Config file:       ~/.config/airelays/config.toml
+              Config exists:     no
+              Base URL:          http://127.0.0.1:8080/v1
+              Network scope:     loopback
+              Data dir:          ~/.airelays
+              Logs dir:          ~/.airelays/logs
+              Bearer auth:       enabled
+              Relay token:       missing
+              Token source:      not set
+              Token file:        ~/.airelays/relay-token
+              Rate limit:        120/min + burst 40
+              Concurrent/IP:     8
 
-        Upstream Session
-          Ready:             no
-          Authenticated:     no
-          Account bound:     no
-          Email:             not set
-          Plan:              not set
-          Account ID:        not set
-          Last refresh:      not set
-          Storage mode:      auto (the file; this version has no keyring)
-          Auth store:        ~/.airelays/auth.json
+            Upstream Session
+              Ready:             no
+              Authenticated:     no
+              Account bound:     no
+              Email:             not set
+              Plan:              not set
+              Account ID:        not set
+              Last refresh:      not set
+              Storage mode:      auto
+              Auth store:        ~/.airelays/auth.json
 
-        Client Setup
-          Base URL:          http://127.0.0.1:8080/v1
-          Models URL:        http://127.0.0.1:8080/v1/models
-          Bearer auth:       required
-          Token file:        ~/.airelays/relay-token
-          Auth header:       Authorization: Bearer <AIRelays token>
-          Reveal token:      airelays token show
-          Rotate token:      airelays token rotate
+            Client Setup
+              Base URL:          http://127.0.0.1:8080/v1
+              Models URL:        http://127.0.0.1:8080/v1/models
+              Bearer auth:       required
+              Token file:        ~/.airelays/relay-token
+              Auth header:       Authorization: Bearer <AIRelays token>
+              Reveal token:      airelays token show
+              Rotate token:      airelays token rotate
 
-        Next Steps
-          1. airelays init
-          2. airelays login
-    "#]],
+            Next Steps
+              1. airelays init
+              2. airelays login
+        "#]],
     );
     home.check(
         "token show",
@@ -264,7 +264,7 @@ fn an_open_relay_has_no_token() {
               Plan:              not set
               Account ID:        not set
               Last refresh:      not set
-              Storage mode:      auto (the file; this version has no keyring)
+              Storage mode:      auto
               Auth store:        ~/.airelays/auth.json
 
             Client Setup
@@ -276,8 +276,8 @@ fn an_open_relay_has_no_token() {
               SDK note:          Any non-empty placeholder works when an SDK insists on an API key.
 
             Settings
-              security.require_bearer_auth: false (~/.config/airelays/config.toml, line 88)
-              security.auto_generate_bearer_token: false (~/.config/airelays/config.toml, line 92)
+              security.require_bearer_auth: false (~/.config/airelays/config.toml, line 89)
+              security.auto_generate_bearer_token: false (~/.config/airelays/config.toml, line 93)
 
             Next Steps
               1. airelays login
@@ -548,6 +548,7 @@ fn json_documents_keep_their_keys_and_their_order() {
             "bound_account_id": null,
             "has_openai_api_key": false,
             "last_refresh": null,
+            "stored_in": null,
             "auth_store_path": "~/.airelays/auth.json",
             "keyring_service": "AIRelays Auth",
             "storage_mode": "auto",
@@ -640,45 +641,45 @@ fn a_stored_login_is_shown_and_its_tokens_are_not() {
     home.check(
         "status",
         &expect![[r#"
-        AIRelays Status
+            AIRelays Status
 
-        Relay
-          Config file:       ~/.config/airelays/config.toml
-          Config exists:     yes
-          Base URL:          http://127.0.0.1:8080/v1
-          Network scope:     loopback
-          Data dir:          ~/.airelays
-          Logs dir:          ~/.airelays/logs
-          Bearer auth:       enabled
-          Relay token:       present
-          Token source:      file
-          Token file:        ~/.airelays/relay-token
-          Rate limit:        120/min + burst 40
-          Concurrent/IP:     8
+            Relay
+              Config file:       ~/.config/airelays/config.toml
+              Config exists:     yes
+              Base URL:          http://127.0.0.1:8080/v1
+              Network scope:     loopback
+              Data dir:          ~/.airelays
+              Logs dir:          ~/.airelays/logs
+              Bearer auth:       enabled
+              Relay token:       present
+              Token source:      file
+              Token file:        ~/.airelays/relay-token
+              Rate limit:        120/min + burst 40
+              Concurrent/IP:     8
 
-        Upstream Session
-          Ready:             yes
-          Authenticated:     yes
-          Account bound:     yes
-          Email:             me@example.com
-          Plan:              plus
-          Account ID:        acc-1
-          Last refresh:      2026-01-02T03:04:05+00:00
-          Storage mode:      auto (the file; this version has no keyring)
-          Auth store:        ~/.airelays/auth.json
+            Upstream Session
+              Ready:             yes
+              Authenticated:     yes
+              Account bound:     yes
+              Email:             me@example.com
+              Plan:              plus
+              Account ID:        acc-1
+              Last refresh:      2026-01-02T03:04:05+00:00
+              Storage mode:      auto (not encrypted)
+              Auth store:        ~/.airelays/auth.json
 
-        Client Setup
-          Base URL:          http://127.0.0.1:8080/v1
-          Models URL:        http://127.0.0.1:8080/v1/models
-          Bearer auth:       required
-          Token file:        ~/.airelays/relay-token
-          Auth header:       Authorization: Bearer <AIRelays token>
-          Reveal token:      airelays token show
-          Rotate token:      airelays token rotate
+            Client Setup
+              Base URL:          http://127.0.0.1:8080/v1
+              Models URL:        http://127.0.0.1:8080/v1/models
+              Bearer auth:       required
+              Token file:        ~/.airelays/relay-token
+              Auth header:       Authorization: Bearer <AIRelays token>
+              Reveal token:      airelays token show
+              Rotate token:      airelays token rotate
 
-        Next Steps
-          1. airelays serve --host 127.0.0.1 --port 8080
-    "#]],
+            Next Steps
+              1. airelays serve --host 127.0.0.1 --port 8080
+        "#]],
     );
     let auth = &home.json("status --json")["auth"];
     assert_eq!(auth["mode"], "chatgpt");

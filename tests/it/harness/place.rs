@@ -49,7 +49,12 @@ impl Place {
 
     /// The command that starts a relay.
     pub fn serve(&self) -> Command {
-        let mut command = command(self.home.path(), "serve --port 0");
+        self.command("serve --port 0")
+    }
+
+    /// Any command.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = command(self.home.path(), line);
         command
             .env("AIRELAYS_UPSTREAM_BASE_URL", format!("{}/backend-api/codex", self.beyond))
             .env("AIRELAYS_ISSUER_BASE_URL", &self.beyond);

@@ -190,17 +190,30 @@ fn an_issuer_that_is_not_there_is_told() {
     assert!(ended.said.starts_with(expected), "{}", ended.said);
 }
 
+/// Whoever asked for the keyring is not given something else without a word, and hears of it
+/// before he has signed in.
 #[test]
-fn the_keyring_is_refused_in_a_sentence() {
+fn a_keyring_that_must_be_used_and_is_not_there_is_told() {
     let home = Home::new().set("AIRELAYS_BEARER_TOKEN", "x");
-    for command in ["login", "logout", "status", "status --json", "serve --port 0"] {
-        home.check(
-            &format!("{command} --auth-storage keyring"),
-            &expect![[r#"
-                stderr: The keyring is not built into this version
-                stderr: Set `auth.storage` to `file`, or to `auto`, which uses the file where there is no keyring.
-                exit: Some(1)
-            "#]],
-        );
-    }
+    home.check("login --auth-storage keyring", &expect![[r#"
+        stderr: The login could not be encrypted: there is no keyring here
+        stderr: Set `auth.storage` to `file`, or to `auto`, which uses the file where there is no keyring.
+        exit: Some(1)
+    "#]]);
+    let status = home.says("status --auth-storage keyring");
+    let problem = status.lines().find(|line| line.contains("Problem:")).expect("a problem");
+    expect!["  Problem:           The keyring cannot be used: there is no keyring here."]
+        .assert_eq(problem);
+    home.check(
+        "logout --auth-storage keyring",
+        &expect![[r#"
+        AIRelays Logout
+
+        Upstream Session
+          Upstream auth:     already empty
+
+        Next Steps
+          1. airelays login --auth-storage keyring
+    "#]],
+    );
 }

@@ -43,6 +43,7 @@ const FLOORS: &[Floor] = &[
         name: "adapters",
         modules: &[
             "clock",
+            "keyring",
             "private_file",
             "transport",
             "auth",
@@ -53,7 +54,7 @@ const FLOORS: &[Floor] = &[
         ],
         below: &["ground", "domain"],
         except: &[],
-        beside: &["clock", "private_file", "transport"],
+        beside: &["clock", "keyring", "private_file", "transport"],
     },
     Floor {
         name: "use cases",
@@ -81,12 +82,15 @@ const FLOORS: &[Floor] = &[
 /// What stands outside, and the modules that may use it, whole or in part. What is not listed is
 /// free to all but the ground and the domain.
 const OUTSIDE: &[(&str, &[&str])] = &[
+    ("aws_lc_rs", &["auth::sealed", "listen"]),
     ("axum", &["api", "listen", "app", "reference", "sim"]),
     ("clap", &["cli"]),
     ("hyper", &["auth::callback", "listen"]),
     ("reqwest", &["transport"]),
+    ("secret_service", &["keyring"]),
     ("tokio_rustls", &["listen"]),
     ("toml", &["config"]),
+    ("zbus", &["keyring"]),
 ];
 
 /// What the ground and the domain do without: the world, and waiting for it.

@@ -1,6 +1,6 @@
 //! What every source file has and what none has.
 
-use super::{expect_none, outside::code, rust_files};
+use super::{expect_none, outside::code, root, rust_files};
 
 /// Longer files are split; most should be far shorter.
 const MOST_LINES: usize = 1000;
@@ -10,12 +10,16 @@ const MOST_LINES: usize = 1000;
 const NOT_LEFT_BEHIND: &[&str] =
     &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX"), concat!("HA", "CK")];
 
+const IGNORED: &str = concat!("#[ig", "nore");
+/// Steps of `.ci/run` that run what is not run everywhere.
+const RUN_ELSEWHERE: &[&str] = &[".ci/keyring"];
+
 /// What may not stand in code. Comments may speak of it.
 const NOT_IN_CODE: &[(&str, &str)] = &[
     (concat!("dbg", "!("), "is for looking, not for keeping"),
     (concat!("#[al", "low("), "is `#[expect(.., reason = \"..\")]` here"),
     (concat!("#![al", "low("), "is `#![expect(.., reason = \"..\")]` here"),
-    (concat!("#[ig", "nore"), "is a test that is not run; mend it or remove it"),
+    (IGNORED, "is a test that is not run; mend it, remove it, or name the step that runs it"),
     (concat!("#[should_", "panic"), "says too little; look at the error itself"),
     (concat!("thread::sl", "eep"), "waits for a duration; wait for a state"),
 ];
@@ -45,9 +49,10 @@ fn check_words(path: &str, text: &str) -> Vec<String> {
             }
         }
     }
-    for (number, line) in code.lines().enumerate() {
+    for (number, (line, written)) in code.lines().zip(text.lines()).enumerate() {
         for (text, why) in NOT_IN_CODE {
-            if line.contains(text) {
+            let is_run = *text == IGNORED && RUN_ELSEWHERE.iter().any(|it| written.contains(it));
+            if line.contains(text) && !is_run {
                 wrong.push(format!("{path}:{}: `{text}` {why}", number + 1));
             }
         }
@@ -76,6 +81,14 @@ fn nothing_is_left_behind() {
 }
 
 #[test]
+fn what_is_not_run_everywhere_is_run_somewhere() {
+    let steps = std::fs::read_to_string(root().join(".ci/run")).expect("readable");
+    for step in RUN_ELSEWHERE {
+        assert!(steps.lines().any(|line| line.starts_with("step ") && line.ends_with(step)));
+    }
+}
+
+#[test]
 fn planted_mistakes_are_found() {
     assert_eq!(check_head("a.rs", "use b;\n"), ["a.rs: does not open with `//!`"]);
     assert_eq!(check_head("a.rs", "//!\n"), ["a.rs: does not open with `//!`"]);
@@ -89,4 +102,8 @@ fn planted_mistakes_are_found() {
     let spoken = concat!("// dbg", "!(x) would print it\n");
     assert!(check_words("a.rs", spoken).is_empty());
     assert!(check_words("a.rs", "fn hacked() {}\n").is_empty());
+    let ignored = format!("{IGNORED} = \"slow\"]\nfn f() {{}}\n");
+    assert_eq!(check_words("a.rs", &ignored).len(), 1);
+    let elsewhere = format!("{IGNORED} = \"needs a keyring: `.ci/keyring`\"]\nfn f() {{}}\n");
+    assert!(check_words("a.rs", &elsewhere).is_empty());
 }
