@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
 use tempfile::{Builder, NamedTempFile};
 
 pub use self::socket::{NoSocket, SocketFile, listen};
@@ -103,7 +104,10 @@ pub fn sweep(dir: &Path) -> io::Result<usize> {
         if !is_temporary || !entry.file_type()?.is_file() {
             continue;
         }
-        let file = OpenOptions::new().write(true).custom_flags(no_follow()).open(entry.path())?;
+        let file = OpenOptions::new()
+            .write(true)
+            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+            .open(entry.path())?;
         if file.try_lock().is_ok() {
             swept += usize::from(remove(&entry.path())?);
         }
@@ -130,12 +134,9 @@ fn create(path: &Path) -> io::Result<Reserved> {
 /// When it cannot be made or opened, or is a symbolic link.
 pub fn append(path: &Path) -> io::Result<File> {
     create_dir(parent(path))?;
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(OWNER_ONLY_FILE)
-        .custom_flags(no_follow())
-        .open(path)
+    let mut options = OpenOptions::new();
+    let options = options.append(true).create(true).mode(OWNER_ONLY_FILE);
+    regular(options.custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path)?)
 }
 
 /// Whether there is a file at `path` that other users of the machine may read or write.
@@ -149,10 +150,30 @@ pub fn is_exposed(path: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// When it cannot be read, or is larger than `limit` bytes.
+/// When it cannot be read, is no file, or is larger than `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    read_opened(path, OFlags::NONBLOCK, limit)
+}
+
+/// The same of a file that is going to be replaced: a link would be replaced in place of the file.
+///
+/// # Errors
+///
+/// As [`read`], and when it is a symbolic link.
+pub fn read_unlinked(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    match read_opened(path, OFlags::NONBLOCK | OFlags::NOFOLLOW, limit) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            Err(io::Error::other("it is a symbolic link"))
+        }
+        read => read,
+    }
+}
+
+/// What the path leads to is opened first and looked at then, so that nobody can put something else
+/// there in between. Without waiting: a pipe may never have a writer.
+fn read_opened(path: &Path, how: OFlags, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match OpenOptions::new().read(true).custom_flags(flags(how)).open(path) {
+        Ok(file) => regular(file)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -215,8 +236,17 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn no_follow() -> i32 {
-    rustix::fs::OFlags::NOFOLLOW.bits().try_into().unwrap_or(0)
+/// `file` unless it is a pipe, a directory or a device.
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a regular file"))
+    }
+}
+
+fn flags(flags: OFlags) -> i32 {
+    flags.bits().try_into().unwrap_or(0)
 }
 
 #[cfg(test)]

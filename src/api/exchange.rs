@@ -97,6 +97,20 @@ impl<S: Sync> FromRequestParts<S> for Exchange {
     }
 }
 
+/// Whether the request that a connection serves was let in. Whoever gives away places asks.
+#[derive(Clone, Debug, Default)]
+pub struct Admitted(Arc<AtomicBool>);
+
+impl Admitted {
+    pub fn set(&self, is_admitted: bool) {
+        self.0.store(is_admitted, Ordering::Release);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// The two ends of the connection that a request came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {

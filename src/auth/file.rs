@@ -74,7 +74,8 @@ impl SettleError {
 ///
 /// When the file cannot be read or holds no login.
 pub fn read_record(path: &Path) -> Result<Option<Record>, ReadError> {
-    Ok(Store::new(path, Vault::none()).load()?.map(|found| found.record))
+    let Some(json) = private_file::read(path, LIMIT)? else { return Ok(None) };
+    Ok(Some(Found::of(json, &Vault::none())?.record))
 }
 
 /// The file of one login. Clones share what they know of its key.
@@ -238,7 +239,7 @@ impl Store {
     ///
     /// When it is there and cannot be removed.
     pub(super) fn delete(&self, _alone: &Lock) -> io::Result<bool> {
-        let sealed = private_file::read(&self.path, LIMIT).ok().flatten();
+        let sealed = private_file::read_unlinked(&self.path, LIMIT).ok().flatten();
         let sealed = sealed.and_then(|json| Sealed::read(&json).ok().flatten());
         let was_there = private_file::remove(&self.path)?;
         if let Some(Sealed { key, .. }) = sealed {
@@ -276,23 +277,8 @@ impl Store {
     }
 
     pub(super) fn load(&self) -> Result<Option<Found>, ReadError> {
-        // Opening a pipe would wait for its writer for ever.
-        match fs::metadata(&self.path) {
-            Ok(found) if !found.is_file() => {
-                return Err(io::Error::other("it is not a regular file").into());
-            }
-            Ok(_) | Err(_) => {}
-        }
-        let Some(json) = private_file::read(&self.path, LIMIT)? else { return Ok(None) };
-        let json = Zeroizing::new(json);
-        let (json, key) = match Sealed::read(&json)? {
-            None => (json, None),
-            Some(sealed) => {
-                let (json, key) = self.vault.open(&sealed)?;
-                (json, Some(key))
-            }
-        };
-        Ok(Some(Found { record: Record::read(&json)?, json, key }))
+        let json = private_file::read_unlinked(&self.path, LIMIT)?;
+        json.map(|json| Found::of(json, &self.vault)).transpose()
     }
 
     /// Clears away what was left beside the file by those who were killed while they wrote, unless
@@ -331,6 +317,18 @@ impl Store {
 }
 
 impl Found {
+    fn of(json: Vec<u8>, vault: &Vault) -> Result<Self, ReadError> {
+        let json = Zeroizing::new(json);
+        let (json, key) = match Sealed::read(&json)? {
+            None => (json, None),
+            Some(sealed) => {
+                let (json, key) = vault.open(&sealed)?;
+                (json, Some(key))
+            }
+        };
+        Ok(Self { record: Record::read(&json)?, json, key })
+    }
+
     /// What the login says about itself.
     pub fn describe(&self) -> StoredLogin {
         let stored_in = Some(if self.key.is_some() { "keyring" } else { "file" });

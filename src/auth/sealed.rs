@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::stored::Malformed;
-use crate::object::Object;
+use crate::{id, object::Object};
 
 /// The field that tells a sealed login from an open one.
 const FIELD: &str = "airelays_sealed";
@@ -57,7 +57,7 @@ impl Key {
         let (mut name, mut secret) = ([0; NAME_BYTES], Zeroizing::new([0; KEY_BYTES]));
         getrandom::fill(&mut name)?;
         getrandom::fill(&mut *secret)?;
-        Ok(Self { name: hex(&name), secret })
+        Ok(Self { name: id::hex(&name), secret })
     }
 
     /// The key `name` from where it was kept. `None` if those are not the bytes of a key.
@@ -130,15 +130,6 @@ impl Sealed {
         content.truncate(length);
         Ok(content)
     }
-}
-
-/// As other programs write digests.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
-        out.extend([digit(byte >> 4), digit(byte & 15)]);
-        out
-    })
 }
 
 /// Bytes as text.

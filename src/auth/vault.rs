@@ -20,8 +20,11 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::sealed::{Key, Sealed, Shut, hex};
-use crate::keyring::{self, Entry, Manners, NoKeyring};
+use super::sealed::{Key, Sealed, Shut};
+use crate::{
+    id,
+    keyring::{self, Entry, Manners, NoKeyring},
+};
 
 /// The service that entries have in the keyring.
 pub const SERVICE: &str = "AIRelays Auth";
@@ -256,7 +259,7 @@ fn entry(key: &str) -> Entry {
 fn former_user(home: &Path) -> String {
     let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
     let digest = Sha256::digest(home.as_os_str().as_encoded_bytes());
-    format!("cli|{}", hex(digest.get(..8).unwrap_or_default()))
+    format!("cli|{}", id::hex(digest.get(..8).unwrap_or_default()))
 }
 
 #[cfg(test)]

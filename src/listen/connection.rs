@@ -125,6 +125,7 @@ impl Connections {
             })
         });
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(state.admitted());
         let mut response = self.router.clone().oneshot(request).await?;
         if is_last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

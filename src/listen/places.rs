@@ -1,13 +1,15 @@
 //! How many connections there may be, in all and of one client.
 //!
 //! On loopback everybody is one client, so a place must not be something that a neighbour can
-//! keep from the owner. A connection on which nothing is being served has its place only until
-//! somebody else needs it: when there is none left, the one that has been idle longest is closed.
+//! keep from the owner. A connection has its place only until somebody else needs it, unless a
+//! request was let in on it: when there is none left, the one that has been idle longest is closed,
+//! and when none is idle, the oldest of those whose requests need no letting in or were refused.
 //! Whoever sends a request at once, as clients do, is therefore served however many connections
-//! others hold open; and what is being served is bounded by the limits of requests.
+//! others hold open; and what was let in is bounded by the limits of requests.
 //!
 //! **Invariant:** there are never more places taken than there may be.
-//! **Invariant:** a connection on which an answer is under way is not closed for another.
+//! **Invariant:** a connection on which the answer to a request that was let in is under way is not
+//! closed for another.
 
 use std::{
     collections::HashMap,
@@ -21,7 +23,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::limit::Client;
+use crate::{api::exchange::Admitted, limit::Client};
 
 /// How many give way at once when the system is short of descriptors.
 const SOME: usize = 16;
@@ -64,6 +66,8 @@ pub struct State {
     is_writing: AtomicBool,
     /// Whether a request was answered before its body was read.
     has_unread: AtomicBool,
+    /// Whether the last request was let in.
+    admitted: Admitted,
     closed: CancellationToken,
 }
 
@@ -98,6 +102,7 @@ impl Places {
             idle_since: AtomicU64::new(id),
             is_writing: AtomicBool::new(false),
             has_unread: AtomicBool::new(false),
+            admitted: Admitted::default(),
             closed: CancellationToken::new(),
         });
         taken.all.insert(id, (client, Arc::clone(&state)));
@@ -105,7 +110,7 @@ impl Places {
         Some(Place { id, state })
     }
 
-    /// Closes some connections that nobody uses, longest idle first. Whether there were any.
+    /// Closes some connections that may be closed, longest idle first. Whether there were any.
     pub fn make_room(&self) -> bool {
         let mut taken = self.0.taken.lock();
         (0..SOME).take_while(|_| taken.close_idlest(|_| true)).count() > 0
@@ -119,13 +124,16 @@ impl Inner {
 }
 
 impl Taken {
-    /// Closes the connection that has been idle longest, of the clients that are `eligible`.
+    /// Closes the connection that has been idle longest, or else the oldest on which nothing was let
+    /// in, of the clients that are `eligible`.
     fn close_idlest(&mut self, eligible: impl Fn(Client) -> bool) -> bool {
         let idlest = self
             .all
             .iter()
-            .filter(|(_, (client, state))| eligible(*client) && state.is_idle())
-            .min_by_key(|(_, (_, state))| state.idle_since.load(Ordering::Relaxed))
+            .filter(|(_, (client, state))| eligible(*client) && !state.is_protected())
+            .min_by_key(|(_, (_, state))| {
+                (!state.is_idle(), state.idle_since.load(Ordering::Relaxed))
+            })
             .map(|(id, _)| *id);
         let Some(id) = idlest else { return false };
         if let Some(state) = self.remove(id) {
@@ -170,6 +178,16 @@ impl State {
         self.busy.load(Ordering::Acquire) == 0 && !self.is_writing.load(Ordering::Acquire)
     }
 
+    /// Whether it must not be closed for another.
+    fn is_protected(&self) -> bool {
+        self.admitted.is_set() && !self.is_idle()
+    }
+
+    /// To be set when the request that it serves is let in.
+    pub fn admitted(&self) -> Admitted {
+        self.admitted.clone()
+    }
+
     pub fn set_writing(&self, is_writing: bool) {
         self.is_writing.store(is_writing, Ordering::Release);
     }
@@ -185,6 +203,7 @@ impl State {
 
     /// Busy until this is dropped.
     pub fn serve(self: &Arc<Self>) -> Serving {
+        self.admitted.set(false);
         self.busy.fetch_add(1, Ordering::AcqRel);
         Serving(Arc::clone(self))
     }
@@ -209,6 +228,14 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    impl State {
+        fn admit(self: &Arc<Self>) -> Serving {
+            let serving = self.serve();
+            self.admitted.set(true);
+            serving
+        }
+    }
+
     fn is_lost(place: &Place) -> bool {
         place.state.closed.is_cancelled()
     }
@@ -219,29 +246,36 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_idle_makes_room_for_a_newcomer_and_the_busy_never_do() {
+    fn the_longest_idle_makes_room_for_a_newcomer_and_the_admitted_never_do() {
         let places = Places::new(Most { all: 9, of_one_client: 3 });
         let take = || places.take(ip("127.0.0.1"));
         let [one, two, three] = [take(), take(), take()].map(|place| place.expect("room"));
-        let serving = one.state.serve();
+        let serving = one.state.admit();
         let four = take().expect("in place of the second");
         assert_eq!([&one, &two, &three, &four].map(is_lost), [false, true, false, false]);
         drop(serving);
         // Idle only since now, the first is the last to go.
         let five = take().expect("in place of the third");
         assert_eq!([&one, &three, &four, &five].map(is_lost), [false, true, false, false]);
-        let busy = [&one, &four, &five].map(|place| place.state.serve());
+        let busy = [&one, &four, &five].map(|place| place.state.admit());
+        assert!(take().is_none());
+        // The next request on it may be anybody's.
+        let _refused = four.state.serve();
+        let six = take().expect("in place of the fourth");
+        assert_eq!([&one, &four, &five, &six].map(is_lost), [false, true, false, false]);
+        let busy = (busy, six.state.admit());
         assert!(take().is_none());
         assert!(places.take(ip("127.0.0.2")).is_some(), "another client has places of its own");
         drop((two, three, four, busy));
-        assert_eq!(counts(&places), (2, 2));
+        assert_eq!(counts(&places), (3, 3));
         assert!(take().is_some());
     }
 
     #[test]
-    fn what_is_still_being_written_is_not_idle() {
+    fn an_answer_that_is_still_being_written_is_under_way() {
         let places = Places::new(Most { all: 1, of_one_client: 1 });
         let one = places.take(ip("::1")).expect("room");
+        drop(one.state.admit());
         one.state.set_writing(true);
         assert!(places.take(ip("::1")).is_none());
         one.state.set_writing(false);

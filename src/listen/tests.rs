@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::api::exchange::Admitted;
 
 /// Short enough to wait for, long enough that a busy machine keeps the others apart.
 const SHORT: Duration = Duration::from_millis(300);
@@ -85,7 +86,8 @@ fn router(gone: &Arc<Notify>, begun: &Arc<Notify>, release: &Arc<Notify>) -> Rou
     };
     let held = {
         let (begun, release) = (Arc::clone(begun), Arc::clone(release));
-        move || async move {
+        move |request: Request| async move {
+            request.extensions().get::<Admitted>().expect("told").set(true);
             begun.notify_one();
             release.notified().await;
             "at last"

@@ -48,6 +48,11 @@ pub const TOKEN: &str = "relay-token-of-the-tests";
 /// Known to the simulator.
 pub const MODEL: &str = "gpt-5.4-mini";
 
+/// What `work` comes to, which must be soon.
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect(what)
+}
+
 /// Waits until `is_so`.
 #[track_caller]
 pub fn eventually(what: &str, is_so: impl Fn() -> bool) -> impl Future<Output = ()> {

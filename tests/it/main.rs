@@ -10,6 +10,7 @@ mod connect;
 mod documents;
 mod failures;
 mod field;
+mod files;
 mod guards;
 mod harness;
 mod keyring;

@@ -14,7 +14,12 @@ use axum::{
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{
-    api::{body::Keeping, error::ApiError, exchange::Exchange, guard::turned::Turned},
+    api::{
+        body::Keeping,
+        error::ApiError,
+        exchange::{Admitted, Exchange},
+        guard::turned::Turned,
+    },
     clock::Clock,
     limit::{Client, Limits, Refused, Who},
     redact::Redactor,
@@ -56,7 +61,12 @@ pub async fn guard(
         }
     };
     match admission.limits.admit(client, who, admission.clock.instant()) {
-        Ok(permit) => next.run(request).await.map(|body| Body::new(Keeping::new(body, permit))),
+        Ok(permit) => {
+            if let Some(admitted) = request.extensions().get::<Admitted>() {
+                admitted.set(true);
+            }
+            next.run(request).await.map(|body| Body::new(Keeping::new(body, permit)))
+        }
         Err(refused) => {
             log_refusal(&exchange, refused).await;
             ApiError::from(refused).into_response()

@@ -1,9 +1,11 @@
 //! More clients than there is room for.
 
 use std::{
+    cell::Cell,
     io::{BufRead, BufReader},
     net::TcpStream,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use super::relay::{Answer, Client, JSON, Relay, TOKEN, chat, request, until};
@@ -20,6 +22,40 @@ fn p2_idle_connections_of_a_neighbour_keep_nobody_out() {
         assert_eq!(relay.ask_as_owner("GET /v1/models", "").status, 200);
     }
     assert_eq!(held.swap_remove(0).rest().status, 0, "closed for another");
+}
+
+/// Answers to anybody, and refusals, which nobody takes: they wait in the buffers of both systems.
+#[test]
+fn p2_answers_that_nobody_takes_keep_nobody_out() {
+    for head in ["GET / HTTP/1.1", "GET /v1/models HTTP/1.1\r\nAuthorization: Bearer wrong"] {
+        let relay = Relay::start(&[("AIRELAYS_MAX_CONNECTIONS_PER_CLIENT", "20")]);
+        let mut own = relay.connect();
+        let stream = format!("POST /v1/chat/completions\nAuthorization: Bearer {TOKEN}\n{JSON}");
+        own.send(&request(relay.address, &stream, &chat("[sim stall-after-text]", true)));
+        own.until("\r\n\r\n");
+        let asked = format!("{head}\r\nHost: localhost\r\n\r\n").repeat(4000);
+        let held: Vec<_> = (0..40)
+            .map(|_| {
+                let client = relay.connect();
+                client.stream.set_nonblocking(true).expect("set");
+                client
+            })
+            .collect();
+        // As much as each takes, until none takes any more: then none of them is idle.
+        let last = Cell::new(Instant::now());
+        until("nobody takes any more", || {
+            for client in &held {
+                if std::io::Write::write(&mut &client.stream, asked.as_bytes()).is_ok() {
+                    last.set(Instant::now());
+                }
+            }
+            last.get().elapsed() > Duration::from_millis(500)
+        });
+        for _ in 0..20 {
+            assert_eq!(relay.ask_as_owner("GET /v1/models", "").status, 200, "{head}");
+        }
+        assert_eq!(relay.inferences().iter().filter(|it| it.cancelled).count(), 0);
+    }
 }
 
 #[test]
