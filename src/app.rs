@@ -15,11 +15,14 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    pin::pin,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use axum::Router;
+use futures_util::{FutureExt, future::FusedFuture};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
@@ -136,6 +139,7 @@ pub struct Server {
     leaving: CancellationToken,
     instance: Instance,
     writer: Option<Writer>,
+    login: Login,
     tasks: TaskTracker,
     /// The simulator's own listener and what it serves.
     imitation: Option<(TcpListener, Router)>,
@@ -178,10 +182,12 @@ impl Server {
             leaving,
             instance,
             writer,
+            login,
             tasks,
             imitation,
             scratch,
         } = self;
+        let mut hurry = pin!(hurry.fuse());
         let stop = CancellationToken::new();
         if let Some((listener, router)) = imitation {
             let stop = stop.clone();
@@ -191,10 +197,22 @@ impl Server {
                 listen::serve(plain(listener), router, limits, ending).await;
             });
         }
-        listen::serve(listener, router, limits, Ending { shutdown, hurry, leaving }).await;
+        let ending = Ending { shutdown, hurry: hurry.as_mut(), leaving };
+        listen::serve(listener, router, limits, ending).await;
         stop.cancel();
         tasks.close();
-        tasks.wait().await;
+        let hurried = async {
+            if !hurry.is_terminated() {
+                // What is left then is not waited for by anybody.
+                let _long_enough = tokio::time::timeout(limits.grace, hurry).await;
+            }
+            // What another process does for this one goes on without it.
+            login.is_safe().await;
+        };
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = hurried => {}
+        }
         if let Some(writer) = writer {
             writer.close();
         }
@@ -227,7 +245,7 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
     let tasks = TaskTracker::new();
     let (inner, writer) = inner(&config, &outside, &tasks)?;
     announce(&config, &inner.traffic).await;
-    let leaving = CancellationToken::new();
+    let (leaving, login) = (CancellationToken::new(), inner.login.clone());
     let router = router::router(parts(&config, scope, inner, leaving.clone()));
     if let Some(network) = outside.network {
         tasks.spawn(async move {
@@ -244,6 +262,7 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         leaving,
         instance,
         writer,
+        login,
         tasks,
         imitation: outside.imitation,
         scratch: outside.scratch,
@@ -476,22 +495,45 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
 /// When the system has no threads left.
 pub fn runtime() -> Result<Runtime, Error> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()
-        .map_err(|source| Error::System { what: "threads", source })
+        .map_err(|source| Error::System { what: "threads", source })?;
+    let within = runtime.enter();
+    // A file that must not grow is then an error like a full disk, and not the end.
+    let _heeded = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+    drop(within);
+    Ok(runtime)
 }
 
-/// Done when the terminal has gone. Not for `serve`, which may be meant to outlive it.
-pub async fn hung_up() {
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangup) => drop(hangup.recv().await),
-        Err(_) => std::future::pending().await,
+/// Done when the terminal has gone, unless the program was started to outlive it (`nohup`).
+async fn hung_up() {
+    if !is_ignored(Signal::HUP)
+        && let Ok(mut hangup) = signal(SignalKind::hangup())
+    {
+        hangup.recv().await;
+    } else {
+        std::future::pending::<()>().await;
     }
 }
 
-/// Done when the owner wants the program to stop: Ctrl-C or SIGTERM.
+/// Whether whoever started the program asked for `signal` to be ignored. Where nobody says, it is
+/// left as it is.
+fn is_ignored(signal: Signal) -> bool {
+    static IGNORED: LazyLock<Option<u64>> = LazyLock::new(|| {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    let bit = u32::try_from(signal.as_raw() - 1).ok().and_then(|bit| 1_u64.checked_shl(bit));
+    match (*IGNORED, bit) {
+        (Some(ignored), Some(bit)) => ignored & bit != 0,
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// Done when the owner wants the program to stop: Ctrl-C, SIGTERM, or the end of the terminal.
 pub async fn interrupted() {
     let mut terminate = match signal(SignalKind::terminate()) {
         Ok(terminate) => terminate,
@@ -503,6 +545,7 @@ pub async fn interrupted() {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+        () = hung_up() => {}
     }
 }
 
@@ -519,7 +562,8 @@ pub(crate) fn serve(
     stopping: &dyn Fn(),
 ) -> Result<(), Error> {
     listen::raise_descriptor_limit();
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
         let server = put_together(config, beyond).await?;
         ready(&server);
         let stopping = async {
@@ -529,7 +573,10 @@ pub(crate) fn serve(
         // The second is listened for once the first was heard.
         server.run(stopping, interrupted()).await;
         Ok(())
-    })
+    });
+    // Whoever was in a hurry does not wait for what is of no use any more.
+    runtime.shutdown_background();
+    served
 }
 
 /// Renews a login as another process of this program has asked.
@@ -540,7 +587,8 @@ pub(crate) fn serve(
 ///
 /// When the system has no threads, or the issuer is no address. No token has been spent then.
 pub(crate) fn renew(job: apart::Job) -> Result<apart::Report, Error> {
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let report = runtime.block_on(async {
         let heeded = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
         // Whoever listens for them is not ended by them.
         let deaf: Vec<_> = heeded.into_iter().filter_map(|kind| signal(kind).ok()).collect();
@@ -552,7 +600,9 @@ pub(crate) fn renew(job: apart::Job) -> Result<apart::Report, Error> {
         let report = login.map_err(|_| Error::Address)?.report(spent).await;
         drop(deaf);
         Ok(report)
-    })
+    });
+    runtime.shutdown_background();
+    report
 }
 
 /// Serves the imitation of the upstream alone, on this machine.

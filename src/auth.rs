@@ -174,14 +174,25 @@ impl From<NoLock> for LoginError {
     }
 }
 
+/// How often a lock that somebody has is tried again.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// The file of a login for this process alone, if the others let go of it within `wait`.
+///
+/// Tried again and again rather than waited for: a thread that waits cannot be told to stop.
 async fn lock(store: &Store, wait: Duration) -> Result<Lock, NoLock> {
-    let store = store.clone();
-    let lock = tokio::task::spawn_blocking(move || store.lock());
-    match tokio::time::timeout(wait, lock).await {
-        Ok(Ok(lock)) => lock.map_err(NoLock::File),
-        Ok(Err(_)) | Err(_) => Err(NoLock::Busy),
-    }
+    let trying = async {
+        loop {
+            let store = store.clone();
+            match tokio::task::spawn_blocking(move || store.try_lock()).await {
+                Ok(Ok(Some(lock))) => return Ok(lock),
+                Ok(Ok(None)) => tokio::time::sleep(LOOK).await,
+                Ok(Err(error)) => return Err(NoLock::File(error)),
+                Err(_) => return Err(NoLock::Busy),
+            }
+        }
+    };
+    tokio::time::timeout(wait, trying).await.unwrap_or(Err(NoLock::Busy))
 }
 
 /// Runs what waits for the disk where it holds up nobody.

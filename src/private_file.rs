@@ -202,20 +202,7 @@ pub fn remove(path: &Path) -> io::Result<bool> {
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "closing it is what releases the lock")] File);
 
-/// Waits for the lock at `path`, a file beside what it guards that is never removed.
-///
-/// Blocks the thread; call it where that is allowed.
-///
-/// # Errors
-///
-/// When the lock file cannot be made.
-pub fn lock(path: &Path) -> io::Result<Lock> {
-    let file = append(path)?;
-    file.lock()?;
-    Ok(Lock(file))
-}
-
-/// The lock at `path` if nobody else has it.
+/// The lock at `path`, a file beside what it guards that is never removed, if nobody else has it.
 ///
 /// # Errors
 ///

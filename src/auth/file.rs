@@ -294,12 +294,8 @@ impl Store {
         }
     }
 
-    /// Waits until no other process changes the file.
-    pub(super) fn lock(&self) -> io::Result<Lock> {
-        private_file::lock(&self.lock_file())
-    }
-
-    fn try_lock(&self) -> io::Result<Option<Lock>> {
+    /// The right to change the file, if nobody else has it.
+    pub(super) fn try_lock(&self) -> io::Result<Option<Lock>> {
         private_file::try_lock(&self.lock_file())
     }
 
@@ -372,7 +368,7 @@ mod tests {
         let path = home.path().join("airelays/auth.json");
         let store = Store::new(&path, Vault::none());
         assert_eq!(store.describe().expect("nothing there"), None);
-        let alone = store.lock().expect("locked");
+        let alone = store.try_lock().expect("asked").expect("free");
         assert!(!store.delete(&alone).expect("nothing there"));
         assert!(store.put(&alone, &login("acct", "r")).expect("written").old.is_none());
         let found = store.describe().expect("read").expect("there");
@@ -390,7 +386,7 @@ mod tests {
             let content = r#"{"mine":1,"bound_account_id":"acct","tokens":{"refresh_token":"r0"}}"#;
             private_file::replace(&path, content.as_bytes()).expect("written");
             let store = Store::new(&path, Vault::none());
-            let alone = store.lock().expect("locked");
+            let alone = store.try_lock().expect("asked").expect("free");
             let old = store.put(&alone, &login(account, "r1")).expect("written").old;
             let old = old.expect("an old one");
             assert!(old.tokens.refresh.is_some_and(|refresh| refresh.matches(b"r0")));
@@ -408,7 +404,7 @@ mod tests {
         let path = home.path().join("auth.json");
         private_file::replace(&path, b"[").expect("written");
         let store = Store::new(&path, Vault::none());
-        let alone = store.lock().expect("locked");
+        let alone = store.try_lock().expect("asked").expect("free");
         assert!(store.put(&alone, &login("acct", "r")).expect("written").old.is_none());
         assert!(store.load().expect("read").is_some());
     }

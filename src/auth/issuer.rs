@@ -214,7 +214,10 @@ const FINAL: &[(&str, &str)] = &[
     ("account_deactivated", CLOSED),
     ("account_suspended", CLOSED),
     ("account_deleted", CLOSED),
+    (OTHER_ACCOUNT, "the sign-in server answered with tokens of another account."),
 ];
+/// Not one of the issuer's: it answered as if all were well.
+pub(super) const OTHER_ACCOUNT: &str = "other_account";
 const UNKNOWN: &str = "the sign-in server does not accept this login any more.";
 const EXPIRED: &str = "the refresh token has expired.";
 const REUSED: &str = "the refresh token was already used: by another program that shares this login, or by a \

@@ -28,7 +28,7 @@ use super::{
     apart::{Apart, Failed, NoReport, Report},
     blocking,
     file::{Found, Stamp, Store},
-    issuer::Issuer,
+    issuer::{Issuer, OTHER_ACCOUNT, final_refusal},
     lock,
     stored::Record,
 };
@@ -85,6 +85,8 @@ struct Inner {
     redactor: Redactor,
     /// Held by the one renewal that runs in this process.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a token is being spent by this process.
+    spending: tokio::sync::Mutex<()>,
     /// Never locked across an await.
     state: Mutex<State>,
 }
@@ -149,6 +151,7 @@ impl Login {
             tasks,
             redactor,
             turn: Arc::default(),
+            spending: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         })))
     }
@@ -349,6 +352,11 @@ impl Login {
         }
     }
 
+    /// Waits until nothing would be lost by the end of this process.
+    pub async fn is_safe(&self) {
+        drop(self.0.spending.lock().await);
+    }
+
     /// Renews the login in this process and tells what came of it, for another.
     pub async fn report(&self, spent: Option<Secret>) -> Report {
         let outcome = self.renew_here(spent).await;
@@ -373,11 +381,16 @@ impl Login {
         let (stamp, found) = self.load().await?;
         let login = self.adopt(stamp, &found.record);
         let Some(refresh) = self.spendable(&login, spent.as_ref())? else { return Ok(login) };
+        let _spending = self.0.spending.lock().await;
         let (store, size) = (self.0.store.clone(), found.json.len());
         let room = blocking(move || store.reserve(size)).await?.map_err(LoginError::unwritten)?;
         let record = match self.unsaved(&refresh) {
             Some(record) => record,
             None => match self.0.issuer.renew(&refresh).await {
+                // Kept, it would be used in the name of the account that signed in.
+                Ok(answer) if found.record.is_answered_for_another(&answer) => {
+                    return self.give_up(refresh, final_refusal(OTHER_ACCOUNT)).await;
+                }
                 Ok(answer) => found.record.renewed(answer, self.0.clock.now()),
                 Err(error) => return self.give_up(refresh, error).await,
             },

@@ -137,6 +137,16 @@ impl Record {
         self.bound_account_id.clone().or_else(|| self.tokens.account_id())
     }
 
+    /// Whether `answer` to the refresh token of this login is another account's, or of two.
+    pub fn is_answered_for_another(&self, answer: &Tokens) -> bool {
+        let before = self.tokens.agreed_account_id().ok().flatten().or_else(|| self.account_id());
+        match (before, answer.agreed_account_id()) {
+            (_, Err(_)) => true,
+            (Some(before), Ok(Some(after))) => before != after,
+            (Some(_) | None, Ok(_)) => false,
+        }
+    }
+
     /// The same for people: an e-mail address where there is one.
     pub fn owner(&self) -> Option<String> {
         let email = self.tokens.claims().email;

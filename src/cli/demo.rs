@@ -90,10 +90,7 @@ async fn show(
         let mut outcome = show.perform(simulator).await;
         if outcome.is_ok() && !once {
             outcome = show.invite();
-            tokio::select! {
-                () = app::interrupted() => {}
-                () = app::hung_up() => {}
-            }
+            app::interrupted().await;
         }
         stop.cancel();
         outcome

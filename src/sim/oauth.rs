@@ -163,7 +163,7 @@ impl Simulator {
         let token = value(form, "refresh_token");
         self.count(|counters| counters.refreshes += 1);
         match world.refresh {
-            Refresh::Ok => {}
+            Refresh::Ok | Refresh::OtherAccount => {}
             Refresh::Expired => return refresh_error(Denied::Expired),
             Refresh::Invalidated => return refresh_error(Denied::Invalidated),
             Refresh::ServerError => return Answer::empty(500),
@@ -179,6 +179,8 @@ impl Simulator {
                 return refresh_error(why);
             }
         };
+        let is_another = matches!(world.refresh, Refresh::OtherAccount);
+        let account = if is_another { self.accounts().named("second") } else { account };
         let mut answer = token_fields(&self.issue(&account, world));
         if let Some(map) = answer.as_object_mut() {
             map.retain(|name, _| !world.refresh_omits.contains(name));

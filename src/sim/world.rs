@@ -161,6 +161,8 @@ choices! {
         Invalidated = "invalidated",
         ServerError = "server-error",
         Cloudflare = "cloudflare",
+        /// Tokens of the account `second`.
+        OtherAccount = "other-account",
     }
 
     /// The body of an error of the token endpoint that is not about refreshing.

@@ -36,7 +36,7 @@ fn home() -> TempDir {
 
 #[tokio::test]
 async fn an_open_stream_may_end_after_the_program_was_told_to_stop() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let home = home();
         let mut program = Program::start(home.path(), "serve --simulate --port 0");
         let address = program.address();
@@ -61,6 +61,55 @@ async fn an_open_stream_may_end_after_the_program_was_told_to_stop() {
             (&last["phase"], &last["outcome"]),
             (&"outbound_response".into(), &"completed".into())
         );
+    }
+}
+
+#[tokio::test]
+async fn who_is_to_outlive_the_terminal_does() {
+    let home = home();
+    let mut command = std::process::Command::new("/bin/sh");
+    let serve = "trap '' HUP; exec \"$0\" serve --simulate --port 0";
+    command.args(["-c", serve, env!("CARGO_BIN_EXE_airelays")]).env_clear();
+    command.env("HOME", home.path()).env("AIRELAYS_BEARER_TOKEN", TOKEN);
+    let mut program = Program::spawn(command);
+    let address = program.address();
+    for _ in 0..3 {
+        program.send(Signal::HUP);
+        let reply = Answering::to(address, &streamed("hello")).await.whole().await;
+        assert_eq!(reply.status, 200);
+    }
+    program.send(Signal::TERM);
+    assert_eq!(program.ends().await, Some(0));
+}
+
+/// A file that must not grow is to a program what a full disk is, and more: a signal that ends it.
+#[tokio::test]
+async fn a_log_that_cannot_grow_costs_records_and_nothing_else() {
+    let home = home();
+    let mut command = std::process::Command::new("/bin/sh");
+    let serve = "ulimit -f 100 && exec \"$0\" serve --simulate --port 0";
+    command.args(["-c", serve, env!("CARGO_BIN_EXE_airelays")]).env_clear();
+    command.env("HOME", home.path()).env("AIRELAYS_BEARER_TOKEN", TOKEN);
+    command.env("AIRELAYS_RATE_LIMIT_BURST", "1000");
+    let mut program = Program::spawn(command);
+    let address = program.address();
+    for _ in 0..60 {
+        let reply = Answering::to(address, &streamed("[sim deltas: 20]")).await.whole().await;
+        assert!(reply.status == 200 && reply.text().ends_with("data: [DONE]\n\n"), "{reply:?}");
+    }
+    let ask = Ask::get("/v1/relay/status").bearer(TOKEN).bytes();
+    let status = Answering::to(address, &ask).await.whole().await.json();
+    assert_eq!(status["traffic_log"]["last_error"], "File too large (os error 27)");
+    program.send(Signal::TERM);
+    assert_eq!(program.ends().await, Some(0));
+    // What is there is whole.
+    for (path, _) in log::files(&home.path().join(".airelays/logs")) {
+        let text = std::fs::read_to_string(path).expect("text");
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        assert!(whole.lines().count() > 10);
+        for line in whole.lines() {
+            serde_json::from_str::<Value>(line).expect("a record");
+        }
     }
 }
 

@@ -106,6 +106,10 @@ async fn a_login_that_cannot_be_renewed_is_told_and_not_tried_again() {
         ("", "Token refresh failed: the refresh token was revoked."),
         ("expired", "Token refresh failed: the refresh token has expired."),
         ("invalidated", "Token refresh failed: the refresh token was revoked."),
+        (
+            "other-account",
+            "Token refresh failed: the sign-in server answered with tokens of another account.",
+        ),
     ] {
         for relay in both_ways(Setup::new).await {
             relay.simulator.expire_access_tokens();

@@ -10,12 +10,13 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::{io::AsyncWriteExt, time::sleep};
 
 use crate::harness::{
     TOKEN,
@@ -24,6 +25,7 @@ use crate::harness::{
     http::{Answering, Ask, Connection, Reply},
     place::Place,
     program::command,
+    within,
 };
 
 /// Enough to meet every part of a renewal.
@@ -176,6 +178,77 @@ async fn what_another_process_renewed_may_need_it_again() {
     assert_eq!(place.say_hello(second.address()).await.status, 200);
     let counters = place.simulator.counters();
     assert_eq!((counters.refreshes, counters.spent_refreshes), (2, 0));
+}
+
+/// Neither the relay nor who renews for it: a service manager tells all processes of a service.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_signal_that_asks_to_end_loses_a_login() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let place = Place::new().await;
+        place.answer_after(1000);
+        let before = place.refresh_token();
+        let mut relay = place.relay();
+        let address = relay.address();
+        place.simulator.expire_access_tokens();
+        let mut asking = Connection::open(address).await;
+        asking.send(&hello()).await;
+        eventually("a token is spent", || place.simulator.counters().refreshes == 1).await;
+        for process in children(relay.id()) {
+            kill_process(process, signal).expect("sent");
+        }
+        relay.send(signal);
+        assert_eq!(relay.ends().await, Some(0), "{signal:?}");
+        eventually("the successor is on the disk", || place.refresh_token() != before).await;
+        assert_eq!(place.simulator.counters().spent_refreshes, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_twice_to_end_does_not_wait_for_the_sign_in_server() {
+    let place = Place::new().await;
+    place.answer_after(8000);
+    let before = place.refresh_token();
+    let mut relay = place.relay();
+    let address = relay.address();
+    place.simulator.expire_access_tokens();
+    let mut asking = Connection::open(address).await;
+    asking.send(&hello()).await;
+    eventually("a token is spent", || place.simulator.counters().refreshes == 1).await;
+    relay.send(Signal::INT);
+    eventually("nobody new is let in", || std::net::TcpStream::connect(address).is_err()).await;
+    relay.send(Signal::INT);
+    assert_eq!(relay.ends().await, Some(0));
+    assert_eq!(place.refresh_token(), before, "the sign-in server has not answered yet");
+    eventually("another process ends the renewal", || place.refresh_token() != before).await;
+}
+
+/// Someone else holds the lock for longer than the renewal may wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_waits_in_vain_ends() {
+    let place = Place::new().await;
+    let lock = place.home.path().join(".airelays/auth.json.lock");
+    let lock = fs::File::create(lock).expect("made");
+    lock.lock().expect("locked");
+    let duration =
+        |milliseconds: u64| serde_json::json!({"secs": 0, "nanos": milliseconds * 1_000_000});
+    let job = serde_json::json!({
+        "path": {"Unix": place.login_file().as_os_str().as_encoded_bytes()},
+        "issuer": "http://127.0.0.1:9",
+        "client_id": "x",
+        "timeout": duration(900),
+        "lock_wait": duration(200),
+        "connect_timeout": duration(900),
+    });
+    let mut command = tokio::process::Command::from(command(place.home.path(), RENEWING));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("started");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(job.to_string().as_bytes()).await.expect("taken");
+    drop(input);
+    let output = within("it ends", child.wait_with_output()).await.expect("ended");
+    let report = String::from_utf8(output.stdout).expect("text");
+    assert!(report.contains("Busy"), "{report}");
+    drop(lock);
 }
 
 /// As in a power cut. If the answer of the sign-in server is lost, the login is, and it is said.

@@ -219,6 +219,39 @@ async fn tokens_of_another_issuer_are_neither_used_nor_sent() {
     }
 }
 
+/// Each time the refresh token is spent, so it is not offered again; what is on the disk stays.
+#[tokio::test]
+async fn a_renewal_that_brings_another_account_is_not_kept() {
+    let of = |account: &str| {
+        let payload = format!(
+            r#"{{"exp":{},"https://api.openai.com/auth":{{"chatgpt_account_id":"{account}"}}}}"#,
+            NOW + HOUR
+        );
+        format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload))
+    };
+    let [own, other] = ["acct", "other"].map(of);
+    for (tokens, is_kept) in [
+        (format!(r#""access_token":"{own}","id_token":"{own}""#), true),
+        (r#""access_token":"opaque""#.to_owned(), true),
+        (format!(r#""access_token":"{other}""#), false),
+        (format!(r#""access_token":"{own}","id_token":"{other}""#), false),
+        (format!(r#""access_token":"opaque","id_token":"{other}""#), false),
+    ] {
+        let setup = Setup::ending_in(-1);
+        let before = fs::read(&setup.path).expect("read");
+        let answer = format!(r#"{{"refresh_token":"r1",{tokens}}}"#);
+        setup.mode(Mode::Answer(200, answer));
+        let login = setup.login();
+        for _ in 0..3 {
+            let got = login.credential().await;
+            assert_eq!(got.is_ok(), is_kept, "{tokens}: {got:?}");
+            assert!(is_kept || mark(got) == "other_account");
+        }
+        assert_eq!(setup.calls(), 1, "{tokens}");
+        assert_eq!(fs::read(&setup.path).expect("read") == before, !is_kept, "{tokens}");
+    }
+}
+
 #[tokio::test]
 async fn the_exchange_says_what_it_is() {
     let seen = Arc::new(Mutex::new(HeaderMap::new()));
@@ -491,7 +524,7 @@ async fn a_clock_that_is_years_ahead_renews_once_an_hour() {
 async fn a_login_that_another_process_keeps_locked_is_waited_for_no_longer_than_set() {
     let setup = Setup::ending_in(-1);
     let login = setup.login();
-    let lock = Store::new(&setup.path, Vault::none()).lock().expect("locked");
+    let lock = Store::new(&setup.path, Vault::none()).try_lock().expect("asked").expect("free");
     let mut request = Box::pin(login.credential());
     let outcome = loop {
         tokio::select! {

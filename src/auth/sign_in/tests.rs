@@ -252,14 +252,13 @@ async fn a_disk_that_refuses_is_told_before_and_after() {
 #[tokio::test]
 async fn another_process_is_not_waited_for_without_end() {
     let setup = Setup::new();
-    let held = Store::new(&setup.path(), Vault::none()).lock().expect("locked");
+    let held = Store::new(&setup.path(), Vault::none()).try_lock().expect("asked").expect("free");
     let with = SignIn { lock_wait: Duration::from_millis(1), ..setup.sign_in(None) };
     let account = AccountId::new("acct");
     let record =
         Record::signed_in(Tokens::default(), &account, "https://issuer.example", with.clock.now());
     let failed = told(&with.save(record).await.expect_err("held"));
     assert_eq!(failed, "The login could not be saved: another process is busy with this login");
-    // The thread that waits for it must come to its end.
     drop(held);
 }
 
