@@ -410,6 +410,10 @@ impl ApiError {
                 "The upstream ended the answer before it was complete.",
                 "incomplete_stream",
             ),
+            Failure::TooLarge { what, limit } => Self::bad_gateway(
+                format!("The upstream sent more than {limit} bytes of {what}."),
+                "upstream_event_too_large",
+            ),
         };
         error.retry_after(wait).caused_by(failure)
     }
@@ -491,6 +495,7 @@ fn usual_wait(failure: &Failure) -> Option<Duration> {
         | Failure::Service(_)
         | Failure::Connect(_)
         | Failure::Timeout(_)
+        | Failure::TooLarge { .. }
         | Failure::Cut(_) => None,
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     clock::Clock,
     relay::{Opened, Refused, cut_short},
     traffic::Phase,
-    upstream::failure::{ErrorFields, classify_event},
+    upstream::failure::{ErrorFields, Failure, classify_event},
     wire::reply::{
         End, Progress, Reader, Unreadable, chat, completions,
         responses::{Collect, Forward},
@@ -366,6 +366,10 @@ pub async fn collect(
     }
 }
 
+/// The most that is read for an answer in one body. The longest that a model gives comes in some
+/// thirty megabytes of small events.
+const WHOLE_LIMIT: usize = 128 << 20;
+
 async fn collect_all(
     exchange: &Exchange,
     opening: Opening,
@@ -374,8 +378,14 @@ async fn collect_all(
 ) -> Result<Response, ApiError> {
     let told = |refused| ApiError::of_refusal(refused, clock.now());
     let mut opened = opening.await.map_err(told)?;
+    let mut read = 0;
     while let Some(run) = opened.next_run().await {
         let run = run.map_err(|failure| ApiError::of_failure(&failure, clock.now()))?;
+        read += run.len();
+        if read > WHOLE_LIMIT {
+            let failure = Failure::TooLarge { what: "one answer", limit: WHOLE_LIMIT };
+            return Err(ApiError::of_failure(&failure, clock.now()));
+        }
         match collector.read_run(&run)? {
             Progress::More => {}
             Progress::Failed(event) => return Err(in_stream(exchange, event, clock)),

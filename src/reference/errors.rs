@@ -203,6 +203,7 @@ fn failures() -> Vec<Failure> {
         Failure::Connect(cause()),
         Failure::Timeout(Deadline::Headers),
         Failure::Cut(cause()),
+        Failure::TooLarge { what: "an event", limit: 32 << 20 },
         Failure::Challenge { status: 403, cf_ray: None },
         Failure::Service(Box::new(Fault { status: Some(500), ..Fault::default() })),
     ]
@@ -234,8 +235,9 @@ mod tests {
             Failure::Connect(_) => 9,
             Failure::Timeout(_) => 10,
             Failure::Cut(_) => 11,
-            Failure::Challenge { .. } => 12,
-            Failure::Service(_) => 13,
+            Failure::TooLarge { .. } => 12,
+            Failure::Challenge { .. } => 13,
+            Failure::Service(_) => 14,
         };
         let places: Vec<_> = failures().iter().map(place).collect();
         assert_eq!(places, (0..places.len()).collect::<Vec<_>>());

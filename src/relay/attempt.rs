@@ -138,6 +138,7 @@ impl Relay {
                 | Failure::Service(_)
                 | Failure::Connect(_)
                 | Failure::Timeout(_)
+                | Failure::TooLarge { .. }
                 | Failure::Cut(_) => return Err(Refused::Attempt(failure)),
             }
         }
@@ -194,9 +195,13 @@ impl Relay {
     }
 }
 
+/// The most that is held of an answer that has not begun. Some of it repeats the request.
+const PRELUDE_LIMIT: usize = 32 << 20;
+
 /// Reads until the first output, which makes the answer one that can be told to a client.
 async fn first_output(source: &mut Source, clock: &Clock) -> Result<VecDeque<Bytes>, Failure> {
     let mut read = VecDeque::new();
+    let mut held = 0;
     loop {
         let run = match source.next_run().await {
             Some(run) => run?,
@@ -211,6 +216,13 @@ async fn first_output(source: &mut Source, clock: &Clock) -> Result<VecDeque<Byt
                 read.push_back(run.clone());
                 return Ok(read);
             }
+        }
+        held += run.len();
+        if held > PRELUDE_LIMIT {
+            return Err(Failure::TooLarge {
+                what: "events before an answer",
+                limit: PRELUDE_LIMIT,
+            });
         }
         read.push_back(run);
     }

@@ -23,11 +23,13 @@ use super::patience::Patience;
 use crate::{
     traffic::Tap,
     upstream::{failure::Failure, inference::Incoming},
-    wire::sse::{self, Ended, Splitter},
+    wire::sse::{self, Ended, Splitter, TooLong},
 };
 
 /// The longest event that is held: inline images come whole.
 const EVENT_LIMIT: usize = 32 << 20;
+/// Comments without an event between them. A connection is kept alive with a few bytes a minute.
+const COMMENT_LIMIT: usize = 1 << 20;
 
 /// Events of one answer. The first runs may have been read already.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ pub(super) struct Source {
     /// A run that the log has still to take.
     unlogged: Option<Bytes>,
     patience: Patience,
+    /// What came since the last event.
+    comments: usize,
     has_ended: bool,
 }
 
@@ -75,6 +79,7 @@ impl Source {
             tap,
             unlogged: None,
             patience,
+            comments: 0,
             has_ended: false,
         }
     }
@@ -118,20 +123,33 @@ impl Source {
                 };
             }
         };
+        let size = chunk.len();
         match self.splitter.push(chunk) {
+            Ok(run) if has_event(&run) => {
+                self.patience.heard();
+                self.comments = 0;
+                Ok(Poll::Ready(run))
+            }
+            Ok(run) if self.splitter.is_inside_event() => {
+                self.patience.heard_a_part();
+                Ok(Poll::Ready(run))
+            }
             Ok(run) => {
-                if self.splitter.is_inside_event() || has_event(&run) {
-                    self.patience.heard();
-                } else {
-                    self.patience.heard_nothing();
+                self.patience.heard_nothing();
+                self.comments += size;
+                if self.comments > COMMENT_LIMIT {
+                    return Err(self.too_large("comments", COMMENT_LIMIT));
                 }
                 Ok(Poll::Ready(run))
             }
-            Err(error) => {
-                self.has_ended = true;
-                Err(Failure::Cut(Arc::new(error)))
-            }
+            Err(TooLong { limit }) => Err(self.too_large("an event", limit)),
         }
+    }
+
+    fn too_large(&mut self, what: &'static str, limit: usize) -> Failure {
+        self.has_ended = true;
+        self.body.give_up();
+        Failure::TooLarge { what, limit }
     }
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {

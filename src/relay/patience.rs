@@ -1,7 +1,8 @@
 //! How long an answer is waited for: its first event, each further one, and all of it.
 //!
 //! A comment says that a connection lives, not that anybody works on the answer, so it does not
-//! count: some proxies send comments for ever on behalf of a server that is gone.
+//! count: some proxies send comments for ever on behalf of a server that is gone. A part of an event
+//! counts, but not for ever: an event in single bytes is as good as none.
 //!
 //! **Invariant:** time that a client takes to read is never held against the upstream.
 
@@ -21,9 +22,12 @@ use crate::upstream::failure::Deadline;
 pub struct Limits {
     /// To the first event.
     pub first_event: Duration,
-    /// From one event to the next.
+    /// From one event to the next. An event that comes in parts may take [`PARTS`] times as long.
     pub silence: Duration,
 }
+
+/// How many waits one event may have.
+const PARTS: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Patience {
@@ -31,6 +35,8 @@ pub(super) struct Patience {
     has_begun: bool,
     /// How long nothing but comments has come, without the wait that is under way.
     waited: Duration,
+    /// How long the parts of one event have been waited for.
+    parts: Duration,
     since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// When the answer must have ended, whatever happens.
@@ -43,17 +49,28 @@ impl Patience {
             limits,
             has_begun: false,
             waited: Duration::ZERO,
+            parts: Duration::ZERO,
             since: None,
             timer: Box::pin(sleep(Duration::ZERO)),
             total: end.map(|end| Box::pin(sleep_until(end))),
         }
     }
 
-    /// An event arrived, or a part of one.
+    /// An event arrived.
     pub fn heard(&mut self) {
         self.has_begun = true;
         self.waited = Duration::ZERO;
+        self.parts = Duration::ZERO;
         self.since = None;
+    }
+
+    /// A part of an event arrived.
+    pub fn heard_a_part(&mut self) {
+        self.has_begun = true;
+        if let Some(since) = self.since.take() {
+            self.parts += since.elapsed();
+        }
+        self.waited = Duration::ZERO;
     }
 
     /// Something arrived that is no event.
@@ -66,7 +83,8 @@ impl Patience {
     /// Nothing is there yet. Ready with what was waited for in vain.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Deadline> {
         let (limit, deadline) = if self.has_begun {
-            (self.limits.silence, Deadline::Silence)
+            let left = (self.limits.silence * PARTS).saturating_sub(self.parts);
+            (self.limits.silence.min(left), Deadline::Silence)
         } else {
             (self.limits.first_event, Deadline::FirstEvent)
         };
@@ -100,16 +118,28 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Waits for so long, and then hears an event or something else. What it was given up for.
-    async fn check(heard: &[(u64, bool)], total: Option<u64>) -> (Option<Deadline>, u64) {
+    #[derive(Clone, Copy, Debug)]
+    enum Heard {
+        Event,
+        Part,
+        Comment,
+    }
+    use Heard::{Comment, Event, Part};
+
+    /// Waits for so long, and then hears something. What it was given up for.
+    async fn check(heard: &[(u64, Heard)], total: Option<u64>) -> (Option<Deadline>, u64) {
         let start = Instant::now();
         let mut patience = Patience::new(LIMITS, total.map(|total| start + seconds(total)));
-        for (wait, is_event) in heard {
+        for (wait, what) in heard {
             let ended = timeout(seconds(*wait), poll_fn(|cx| patience.poll_end(cx))).await;
             if let Ok(deadline) = ended {
                 return (Some(deadline), start.elapsed().as_secs());
             }
-            if *is_event { patience.heard() } else { patience.heard_nothing() }
+            match what {
+                Event => patience.heard(),
+                Part => patience.heard_a_part(),
+                Comment => patience.heard_nothing(),
+            }
         }
         (None, start.elapsed().as_secs())
     }
@@ -117,19 +147,33 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_wait_has_its_own_end() {
         let cases = [
-            (&[(99, true)][..], None, Some(Deadline::FirstEvent), 10),
-            (&[(9, true), (29, true), (29, true)], None, None, 67),
-            (&[(9, true), (31, true)], None, Some(Deadline::Silence), 39),
-            (&[(9, true), (99, true)], Some(20), Some(Deadline::Total), 20),
-            (&[(99, true)], Some(20), Some(Deadline::FirstEvent), 10),
-            (&[(4, false), (4, false), (4, false)], None, Some(Deadline::FirstEvent), 10),
+            (&[(99, Event)][..], None, Some(Deadline::FirstEvent), 10),
+            (&[(9, Event), (29, Event), (29, Event)], None, None, 67),
+            (&[(9, Event), (31, Event)], None, Some(Deadline::Silence), 39),
+            (&[(9, Event), (99, Event)], Some(20), Some(Deadline::Total), 20),
+            (&[(99, Event)], Some(20), Some(Deadline::FirstEvent), 10),
+            (&[(4, Comment), (4, Comment), (4, Comment)], None, Some(Deadline::FirstEvent), 10),
             (
-                &[(1, true), (15, false), (10, false), (10, false)],
+                &[(1, Event), (15, Comment), (10, Comment), (10, Comment)],
                 None,
                 Some(Deadline::Silence),
                 31,
             ),
-            (&[(1, true), (29, false), (0, true), (29, true)], None, None, 59),
+            (&[(1, Event), (29, Comment), (0, Event), (29, Event)], None, None, 59),
+            (&[(1, Part), (29, Part), (29, Part), (29, Event), (29, Part)], None, None, 117),
+            (&[(1, Part), (29, Part), (31, Part)], None, Some(Deadline::Silence), 60),
+            (
+                &[(1, Part), (29, Part), (15, Comment), (16, Part)],
+                None,
+                Some(Deadline::Silence),
+                60,
+            ),
+            (
+                &[(1, Event), (25, Part), (25, Part), (25, Part), (25, Part), (25, Part)],
+                None,
+                Some(Deadline::Silence),
+                121,
+            ),
         ];
         for (heard, total, expected, at) in cases {
             assert_eq!(check(heard, total).await, (expected, at), "{heard:?}");

@@ -68,6 +68,9 @@ pub enum Failure {
     /// What was sent may have arrived.
     #[error("the connection to the upstream broke")]
     Cut(#[source] Cause),
+    /// No answer needs so much.
+    #[error("the upstream sent more than {limit} bytes of {what}")]
+    TooLarge { what: &'static str, limit: usize },
 }
 
 /// Whose fault a failure is.
@@ -171,6 +174,7 @@ impl Failure {
             | Self::Capacity { .. }
             | Self::RateLimited { .. }
             | Self::Challenge { .. }
+            | Self::TooLarge { .. }
             | Self::Service(_) => Blame::Service,
             Self::Connect(_) | Self::Timeout(_) | Self::Cut(_) => Blame::Network,
         }
@@ -238,6 +242,7 @@ impl Failure {
             | Self::Challenge { .. }
             | Self::Connect(_)
             | Self::Timeout(_)
+            | Self::TooLarge { .. }
             | Self::Cut(_) => None,
         }
     }

@@ -11,6 +11,7 @@ mod documents;
 mod failures;
 mod field;
 mod files;
+mod floods;
 mod guards;
 mod harness;
 mod keyring;

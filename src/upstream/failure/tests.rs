@@ -48,6 +48,7 @@ fn short(failure: &Failure) -> String {
         Failure::Connect(_) => "connect".to_owned(),
         Failure::Timeout(deadline) => format!("timeout {deadline:?}"),
         Failure::Cut(_) => "cut".to_owned(),
+        Failure::TooLarge { what, .. } => format!("too large: {what}"),
     }
 }
 
@@ -364,6 +365,11 @@ fn every_class_has_one_sentence_and_one_to_blame() {
     for (failure, sentence, blame) in [
         (Failure::Connect(cause()), "the upstream could not be reached", Blame::Network),
         (Failure::Cut(cause()), "the connection to the upstream broke", Blame::Network),
+        (
+            Failure::TooLarge { what: "comments", limit: 9 },
+            "the upstream sent more than 9 bytes of comments",
+            Blame::Service,
+        ),
         (Failure::Timeout(Deadline::Silence), "the upstream stopped sending", Blame::Network),
         (
             answered(500, &[], r#"{"detail":"m"}"#),
