@@ -107,15 +107,16 @@ mod tests {
     fn secret_parameters_lose_their_values() {
         for (text, expected) in [
             ("", ""),
-            ("a=1&b=2&&c", "a=1&b=2&&c"),
+            ("limit=1&order=2&&c", "limit=1&order=2&&c"),
             ("token=abc", "token=[REDACTED]"),
-            ("a=1&KEY=x=y&b=%20", "a=1&KEY=[REDACTED]&b=%20"),
+            ("limit=1&KEY=x=y&after=%20", "limit=1&KEY=[REDACTED]&after=%20"),
+            ("session=1&sig=2&whatever=3", "session=[REDACTED]&sig=[REDACTED]&whatever=[REDACTED]"),
             ("api_key=x&access_token=y", "api_key=[REDACTED]&access_token=[REDACTED]"),
             ("code=c&state=s&scope=a+b", "code=[REDACTED]&state=[REDACTED]&scope=a+b"),
             ("to%6ben=x", "to%6ben=[REDACTED]"),
-            ("%zz=x&%=y&token%=z", "%zz=x&%=y&token%=z"),
+            ("%zz=x&%=y&token%=z", "%zz=[REDACTED]&%=[REDACTED]&token%=[REDACTED]"),
             ("token=&token", "token=&token"),
-            ("max_tokens=5&client_version=1", "max_tokens=5&client_version=1"),
+            ("max_tokens=5&client_version=1", "max_tokens=[REDACTED]&client_version=1"),
         ] {
             assert_eq!(query(text), expected);
             assert_eq!(query(&query(text)), expected, "again");
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn addresses_lose_their_secrets_and_nothing_else() {
         for (text, expected) in [
-            ("https://h/p?a=1#f", "https://h/p?a=1#f"),
+            ("https://h/p?limit=1#f", "https://h/p?limit=1#f"),
             ("/v1/models?token=x", "/v1/models?token=[REDACTED]"),
             ("http://u:p@h:1/p@q?key=x", "http://[REDACTED]@h:1/p@q?key=[REDACTED]"),
             ("http://h/#access_token=x", "http://h/#access_token=[REDACTED]"),

@@ -16,7 +16,7 @@ use memchr::{memchr_iter, memmem};
 use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
-use super::{REDACTED, literal};
+use super::{REDACTED, literal, shapes};
 use crate::secret::Secret;
 
 /// Shorter secrets are not looked for: they would be found in ordinary text.
@@ -90,13 +90,14 @@ impl Redactor {
         text
     }
 
-    /// Hides the secrets in lines of JSON, which stay lines of JSON, and as many.
+    /// Hides the secrets, and what looks like one, in lines of JSON, which stay lines of JSON, and as many.
     pub fn lines(&self, lines: &mut Vec<u8>) {
         for needle in self.needles().iter() {
             for escaped in &needle.escaped {
                 hide(escaped, lines);
             }
         }
+        shapes::lines(lines);
     }
 
     fn needles(&self) -> Arc<[Needle]> {

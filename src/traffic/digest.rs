@@ -130,7 +130,7 @@ mod tests {
         check(
             Some("application/x-www-form-urlencoded"),
             b"grant_type=x&code=T0P",
-            r#"{"kind":"text","bytes":21,"text":"grant_type=x&code=[REDACTED]"}"#,
+            r#"{"kind":"text","bytes":21,"text":"grant_type=[REDACTED]&code=[REDACTED]"}"#,
         );
     }
 

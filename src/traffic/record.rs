@@ -205,7 +205,7 @@ fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
         out.push(b':');
         let values = headers.get_all(name).iter().map(|value| {
             let value = String::from_utf8_lossy(value.as_bytes());
-            if redact::is_secret_header(name, &value) { redact::REDACTED.into() } else { value }
+            redact::header(name, value)
         });
         let n_values = headers.get_all(name).iter().count();
         if n_values == 1 {

@@ -181,7 +181,7 @@ async fn a_record_is_one_line_of_the_documented_form() {
     log.writer.close();
     let text = fs::read_to_string(log.home.path().join("logs/2026/11/20-11.log")).expect("read");
     expect_test::expect![[r#"
-        {"request_id":"req_1","phase":"inbound_request","method":"POST","query":"a=b&token=[REDACTED]","headers":{"authorization":"[REDACTED]","accept":"*/*","x-a":["1","2"]},"client_ip":null,"status_code":-1,"blocked":true,"body":{"kind":"json","bytes":13,"sha256":"46d5197f20a0818f7d6bc878ffb2c8c6eaca0f95404aceb0b35a1e8c93ce5442","json":{"a":"\u00e9"}},"usage":{"n":1},"odd":"{","ignored_parameters":["a","\""],"logged_at":"2026-11-20T11:59:58.500000Z"}
+        {"request_id":"req_1","phase":"inbound_request","method":"POST","query":"a=[REDACTED]&token=[REDACTED]","headers":{"authorization":"[REDACTED]","accept":"*/*","x-a":["[1 bytes]","[1 bytes]"]},"client_ip":null,"status_code":-1,"blocked":true,"body":{"kind":"json","bytes":13,"sha256":"46d5197f20a0818f7d6bc878ffb2c8c6eaca0f95404aceb0b35a1e8c93ce5442","json":{"a":"\u00e9"}},"usage":{"n":1},"odd":"{","ignored_parameters":["a","\""],"logged_at":"2026-11-20T11:59:58.500000Z"}
         {"request_id":"startup","phase":"records_lost","logged_at":"2026-11-20T11:59:58.500000Z"}
     "#]]
     .assert_eq(&text);

@@ -307,7 +307,8 @@ async fn without_a_log_nothing_is_written() {
 
 /// A request that carries `canary` wherever a client may put a key of its own.
 fn careless(path: &str, canary: &str) -> Ask {
-    let query = "api_key=CANARY&key=CANARY&token=CANARY&access_token=CANARY&%6bey=CANARY";
+    let query = "api_key=CANARY&key=CANARY&token=CANARY&access_token=CANARY&%6bey=CANARY&\
+                 session=CANARY&auth=CANARY&sig=CANARY&X-Amz-Signature=CANARY";
     let body = json!({
         "model": MODEL,
         "input": "hello",
@@ -317,6 +318,12 @@ fn careless(path: &str, canary: &str) -> Ask {
         "apiKey": canary,
         "metadata": {"access_token": canary, "Authorization": canary},
         "headers": {"X-Api-Key": canary, "cookie": canary, "list": [{"password": canary}]},
+        "tools": [{"type": "mcp", "server_label": "x", "headers": {"X-Linear-Token": canary}}],
+        "accessToken": canary,
+        "token": canary,
+        "private_key": canary,
+        "clientSecret": {"value": canary},
+        "deep": [[[[[[[[[[[[{"refresh-token": canary}]]]]]]]]]]]],
     });
     Ask::post(&format!("{path}?{}", query.replace("CANARY", canary)), body.to_string())
         .header("x-api-key", canary)
@@ -325,12 +332,81 @@ fn careless(path: &str, canary: &str) -> Ask {
         .header("proxy-authorization", format!("Basic {canary}"))
         .header("x-forwarded-authorization", format!("Bearer {canary}"))
         .header("x-session-token", canary)
+        .header("token", canary)
+        .header("session", canary)
+        .header("x-session-id", canary)
+        .header("x-custom-auth", canary)
+        .header("ocp-apim-subscription-key", canary)
+        .header("x-whatever", canary)
+}
+
+/// Other people's: in a prompt, in what a tool printed, and in what the model says of it.
+#[tokio::test]
+async fn pictures_and_keys_in_texts_are_not_written_down() {
+    let relay = Setup::new().log_in().start_over_network().await;
+    let picture = format!("iVBORw0KGgoA{}", "Canary0Picture1Base64abc".repeat(5_000));
+    let keys = [
+        "sk-proj-canary0123456789abcdef0123456789",
+        "eyJhbGciOiJIUzI1NiJ9.eyJjYW5hcnkiOjEyMzQ1Njc4.c2lnbmF0dXJlLTEyMw",
+        "ghp_canary0123456789abcdef0123456789abcd",
+    ];
+    let text = format!("[sim say: {}]", keys.join(" and "));
+    let url = format!("data:image/png;base64,{picture}");
+    let output = json!({"env": keys, "shot": picture}).to_string();
+    let bodies = [
+        (
+            "/v1/responses",
+            json!({"model": MODEL, "input": [
+                {"role": "user", "content": [
+                    {"type": "input_text", "text": text},
+                    {"type": "input_image", "image_url": url},
+                    {"type": "input_file", "filename": "x.pdf", "file_data": format!("data:application/pdf;base64,{picture}")},
+                ]},
+                {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c", "output": output},
+            ]}),
+        ),
+        (
+            "/v1/chat/completions",
+            json!({"model": MODEL, "messages": [{"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": url}},
+                {"type": "text", "text": text},
+            ]}]}),
+        ),
+        ("/v1/completions", json!({"model": MODEL, "prompt": text})),
+    ];
+    for (path, body) in bodies {
+        for is_streamed in [false, true] {
+            let mut body = body.clone();
+            body["stream"] = is_streamed.into();
+            let reply = relay.post(path, &body).await;
+            assert_eq!(reply.status, 200, "{path}: {reply:?}");
+            let is_said = is_streamed || keys.iter().all(|key| reply.text().contains(key));
+            assert!(is_said, "the client gets what it asks: {reply:?}");
+            let sent = relay.last_upstream_body().to_string();
+            assert!(keys.iter().all(|key| sent.contains(key)), "and the upstream what was sent");
+            assert!(path == "/v1/completions" || sent.contains(&picture));
+        }
+    }
+    let home = relay.stop().await;
+    let mut size = 0;
+    for (path, _) in files(&home.path().join(".airelays/logs")) {
+        let content = fs::read_to_string(&path).expect("text");
+        size += content.len();
+        for secret in keys.iter().copied().chain(["Canary0Picture1"]) {
+            let shown = content.lines().find(|line| line.contains(secret));
+            assert_eq!(shown, None, "{secret}");
+        }
+        assert!(content.contains("bytes of base64]"));
+    }
+    assert!(size < 300_000, "{size}");
+    assert!(records(home.path()).len() > 30);
 }
 
 #[tokio::test]
 async fn no_secret_is_ever_written_down() {
     let relay = Setup::new().log_in().start_over_network().await;
-    let canary = "sk-canary-0123456789abcdef";
+    let canary = "canary-0123456789abcdef";
     let login = || {
         let text = fs::read_to_string(relay.path(".airelays/auth.json")).expect("a login");
         let login: Value = serde_json::from_str(&text).expect("JSON");

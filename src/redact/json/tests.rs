@@ -30,7 +30,7 @@ fn what_is_no_secret_is_copied_as_it_is() {
         "[]",
         r#"{"a":[1,{"b":"c"},"d"],"e":{}}"#,
         r#"{"error":{"code":"invalid_api_key","param":null}}"#,
-        r#"{"max_tokens":5,"key":"k","token":"t","bearer_token_file":"f"}"#,
+        r#"{"max_tokens":5,"key":"k","tokens":"t","bearer_token_file":"f"}"#,
         r#"["api_key","authorization"]"#,
         r#"{"x":"api_key","y":"\"api_key\":\"v\""}"#,
     ] {
