@@ -67,6 +67,13 @@ pub struct ApiError {
 #[derive(Clone, Debug)]
 pub struct Cause(pub Arc<str>);
 
+/// In seconds. No window of any plan is as long; what says more is not to be believed.
+const LONGEST_WAIT: u64 = 60 * 86_400;
+
+#[derive(Debug, thiserror::Error)]
+#[error("it panicked")]
+struct Crashed;
+
 impl ApiError {
     pub fn new(status: StatusCode, kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -103,8 +110,8 @@ impl ApiError {
     /// Rounded up, and at least a second: a client that waits exactly this long is admitted.
     fn retry_after(self, wait: Option<Duration>) -> Self {
         let Some(wait) = wait else { return self };
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() != 0);
-        self.header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() != 0));
+        self.header(RETRY_AFTER, HeaderValue::from(seconds.clamp(1, LONGEST_WAIT)))
     }
 
     /// SDKs try again by themselves where the status suggests it; this says not to.
@@ -219,6 +226,11 @@ impl ApiError {
         )
         .code("internal_error")
         .caused_by(cause)
+    }
+
+    /// A mistake of ours, which costs the one request that met it.
+    pub fn crashed() -> Self {
+        Self::broken(&Crashed)
     }
 
     /// The object under `error`, as JSON.

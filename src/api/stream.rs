@@ -10,6 +10,7 @@
 
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -283,7 +284,10 @@ impl http_body::Body for Stream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        // A mistake of ours is told like any other failure: a stream that just stops says nothing.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_bytes(cx)));
+        let polled = polled.unwrap_or_else(|_| self.fail(Bytes::new(), ApiError::crashed()));
+        polled.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 
@@ -426,5 +430,46 @@ pub fn log_usage(exchange: &Exchange, end: &End) {
             .text("model", end.model.clone().unwrap_or_default())
             .json("usage", usage.clone());
         exchange.traffic.hand_over(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::{api::exchange, clock, id::RequestId, traffic::Traffic};
+
+    /// The headers are out by then.
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_a_stream_is_its_last_event() {
+        let (parts, ()) = Request::new(()).into_parts();
+        let id = RequestId::from_random(clock::random().expect("randomness"));
+        let client = exchange::Peer::IN_PROCESS.remote;
+        let exchange = Exchange::new(id, client, Traffic::off(), &parts);
+        let setting = Setting {
+            exchange,
+            ignored: Vec::new(),
+            is_codex: false,
+            limits: Settings {
+                commit_after: Duration::from_secs(1),
+                keep_alive: None,
+                leaving: CancellationToken::new(),
+            },
+            clock: Clock::system(),
+        };
+        let opening: Opening = Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Err(Refused::Attempt(Failure::TooLarge {
+                what: "",
+                limit: "".parse().expect("a mistake"),
+            }))
+        });
+        let teller = Teller::Responses(Box::new(Forward::new(<_>::default(), <_>::default())));
+        let response = respond(setting, opening, teller).await.expect("headers");
+        let body = response.into_body().collect().await.expect("whole").to_bytes();
+        let body = String::from_utf8(body.to_vec()).expect("text");
+        assert!(body.starts_with("event: error\n") && body.contains("internal_error"), "{body}");
     }
 }

@@ -179,7 +179,8 @@ impl Terminal {
     pub fn answer<T: Serialize>(&self, report: &Report, json: Option<&T>) -> Result<(), Failure> {
         let text = match json {
             Some(json) => {
-                serde_json::to_string_pretty(json).map_err(io::Error::from).map(|text| text + "\n")
+                let text = serde_json::to_string_pretty(json).map_err(io::Error::from);
+                text.map(|text| armoured(&text) + "\n")
             }
             None => Ok(report.render(self.is_colored)),
         };
@@ -395,10 +396,31 @@ impl Tone {
     }
 }
 
-/// `text` with its control characters spelt out.
+/// JSON without anything that could steer a terminal: all but ASCII is escaped, and so is DEL.
+fn armoured(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if c.is_ascii() && c != '\x7f' {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _written = write!(out, "\\u{unit:04x}");
+            }
+        }
+        out
+    })
+}
+
+/// Characters that change in which direction text is shown, or end a line.
+fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` with the characters spelt out that could steer a terminal.
 fn visible(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() {
+        if is_steering(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);

@@ -11,6 +11,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
 
@@ -373,4 +374,48 @@ fn the_former_names_are_kept_by_whoever_has_them() {
     assert_eq!(home.json("token show --json")["relay_token"], "former");
     assert!(!home.path(".airelays").exists());
     assert!(!home.path(".config/airelays").exists());
+}
+
+/// Tokens are made by others, and settings may be copied from anywhere.
+#[test]
+fn s3_nothing_that_comes_from_outside_steers_the_terminal() {
+    let evil = "a\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\u{2066}\u{7f}\r\u{2028}z";
+    let claims = serde_json::json!({
+        "email": evil,
+        "https://api.openai.com/auth": {"chatgpt_plan_type": evil, "chatgpt_account_id": evil},
+    });
+    let payload = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+    let token = format!("e30.{payload}.c2ln");
+    let login = serde_json::json!({
+        "bound_account_id": evil,
+        "tokens": {"id_token": token, "access_token": token, "account_id": evil},
+        "last_refresh": evil,
+    });
+    let home = Home::new().set("AIRELAYS_MODEL_ALIASES", format!("{evil}=gpt-5.4"));
+    home.write(".airelays/auth.json", &login.to_string());
+    home.write(
+        ".config/airelays/config.toml",
+        &format!("[{evil:?}]\nx = 1\n[server]\nhost = {}\n", serde_json::Value::from(evil)),
+    );
+    for line in
+        ["status", "status --json", "login --import", "token show", "logout", "logout --json"]
+    {
+        home.write(".airelays/auth.json", &login.to_string());
+        let Output { stdout, stderr, .. } = home.run(line);
+        for text in [stdout, stderr] {
+            let text = String::from_utf8(text).expect("text");
+            let steers = |c: char| {
+                c.is_control() && c != '\n'
+                    || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            };
+            assert_eq!(text.chars().find(|c| steers(*c)), None, "{line}: {text:?}");
+        }
+    }
+    let home = Home::new();
+    home.write(".airelays/auth.json", &login.to_string());
+    let status = home.run("status --json").stdout;
+    assert!(status.is_ascii());
+    let status: serde_json::Value = serde_json::from_slice(&status).expect("JSON");
+    assert_eq!(status["auth"]["email"], evil);
+    assert!(home.says("status").contains("\\u{202e}"));
 }

@@ -1,13 +1,17 @@
 //! Gives every request an id and remembers who asked, before anything can refuse it.
 //!
 //! On the way back it says to browsers what holds for every answer: it is what its type says, it
-//! is for nobody else's page, and it is not to be kept.
+//! is for nobody else's page, and it is not to be kept. A mistake of ours behind it costs the request
+//! that met it an answer of 500, and not its connection.
+
+use std::panic::AssertUnwindSafe;
 
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
@@ -47,7 +51,8 @@ pub async fn guard(State(identity): State<Identity>, mut request: Request, next:
     parts.extensions.insert(exchange);
     parts.extensions.insert(BodyLimit(identity.body_limit));
     request = Request::from_parts(parts, body);
-    let mut response = next.run(request).await;
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answer.unwrap_or_else(|_| ApiError::crashed().into_response());
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
@@ -65,5 +70,37 @@ fn protect(headers: &mut HeaderMap) {
         (CACHE_CONTROL, "no-store"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, middleware::from_fn_with_state, routing::get};
+    use http::StatusCode;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_costs_its_own_request() {
+        let identity =
+            Identity { traffic: Traffic::off(), body_limit: 1, forwarded: Forwarded::default() };
+        let mistaken = async || "".parse::<u8>().expect("a mistake").to_string();
+        let router = Router::new()
+            .route("/mistaken", get(mistaken))
+            .route("/", get(async || "well"))
+            .layer(from_fn_with_state(identity, guard));
+        for (path, status) in [("/mistaken", 500), ("/", 200)] {
+            let request = Request::builder().uri(path).body(Body::empty()).expect("a request");
+            let answer = router.clone().oneshot(request).await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::from_u16(status).expect("a status"));
+            assert!(answer.headers().contains_key(REQUEST_ID));
+            let body = answer.into_body().collect().await.expect("a body").to_bytes();
+            assert_eq!(
+                body.starts_with(b"{\"error\":{\"message\":\"The relay itself"),
+                status == 500
+            );
+        }
     }
 }

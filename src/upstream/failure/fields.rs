@@ -300,6 +300,7 @@ mod tests {
             ("try again in 6m0s", Some(ms(360_000))),
             ("try again in 1h2m", Some(ms(3_720_000))),
             ("try again in 3 minutes and more", Some(ms(180_000))),
+            ("try again in 18000000000000000000s18000000000000000000s", Some(Duration::MAX)),
             ("try again in a moment", None),
             ("try again in 5", None),
             ("try again in 5 apples", None),
