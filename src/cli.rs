@@ -18,7 +18,11 @@ mod simulate;
 mod status;
 mod token;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -30,7 +34,7 @@ use crate::{
     app,
     auth::apart,
     config::{self, Config, Layer, table},
-    private_file,
+    private_file::{self, Exposure},
 };
 use output::{Failure, Terminal};
 
@@ -178,15 +182,28 @@ impl Session<'_> {
         for notice in &config.notices {
             self.terminal.warn(&notice.to_string());
         }
-        for path in [&config.paths.auth_file(), &config.security.bearer_token_file] {
-            if private_file::is_exposed(path) {
-                let path = config::shown(path);
-                let mend = format!("chmod 600 {}", quoted(&path));
-                self.terminal.warn(&format!(
-                    "{path} is open to other users of this machine; `{mend}` ends that"
-                ));
-            }
+        for (path, exposure) in exposed(config) {
+            let path = config::shown(&path);
+            let who = match exposure {
+                Exposure::All => "can be changed by every user of this machine",
+                Exposure::Owner => "belongs to another user of this machine",
+                Exposure::Group => "can be changed by its group",
+                Exposure::Readers => "can be read by other users of this machine",
+            };
+            let mend = match exposure {
+                Exposure::All | Exposure::Group => "chmod go-w",
+                Exposure::Owner => "sudo chown \"$USER\"",
+                Exposure::Readers => "chmod go=",
+            };
+            let path_word = quoted(&path);
+            self.terminal.warn(&format!("{path} {who}; `{mend} {path_word}` ends that"));
         }
+    }
+
+    /// Refuses to rely on what every user of the machine could have put there.
+    fn ensure_own(config: &Config) -> Result<(), Failure> {
+        let open = exposed(config).into_iter().find(|(_, exposure)| *exposure == Exposure::All);
+        open.map_or(Ok(()), |(path, _)| Err(Failure::Open(config::shown(&path))))
     }
 
     /// The shared flags as a layer, for commands that add their own.
@@ -236,6 +253,28 @@ impl Session<'_> {
         }
         self.command(&line)
     }
+}
+
+/// What other users of the machine could read or change to get at the login.
+fn exposed(config: &Config) -> Vec<(PathBuf, Exposure)> {
+    let Config { file, paths, security, server, .. } = config;
+    let holding = |path: &Path| path.parent().map(Path::to_owned);
+    // Of these the content is a secret.
+    let mut secrets = vec![paths.auth_file(), security.bearer_token_file.clone()];
+    secrets.extend(server.tls.as_ref().map(|tls| tls.key.clone()));
+    // Whoever can change these can put another file in their place.
+    let mut places = vec![file.path.clone(), paths.data_dir.clone()];
+    places
+        .extend([holding(&file.path), holding(&security.bearer_token_file)].into_iter().flatten());
+    places.dedup();
+    let secrets = secrets.into_iter().map(|path| (path, true));
+    let all = secrets.chain(places.into_iter().map(|path| (path, false)));
+    let open = all.filter_map(|(path, is_secret)| {
+        let exposure = private_file::exposure(&path)?;
+        let is_meant = exposure == Exposure::Readers && (!is_secret || path.is_dir());
+        (!is_meant).then_some((path, exposure))
+    });
+    open.collect()
 }
 
 /// `word` as a shell reads it back.

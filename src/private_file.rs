@@ -139,11 +139,33 @@ pub fn append(path: &Path) -> io::Result<File> {
     regular(options.custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path)?)
 }
 
-/// Whether there is a file at `path` that other users of the machine may read or write.
+/// Whom a file or directory is open to, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// Anybody may change it.
+    All,
+    /// It belongs to somebody else.
+    Owner,
+    /// Its group may change it. On many systems that is the owner alone.
+    Group,
+    /// It may be read.
+    Readers,
+}
+
+/// What others can do to what stands at `path`, if anything does.
 ///
-/// Nothing that was made here is; what was copied there may well be.
-pub fn is_exposed(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o077 != 0)
+/// Nothing that was made here is open to anybody; what was copied there may well be.
+pub fn exposure(path: &Path) -> Option<Exposure> {
+    let found = fs::metadata(path).ok()?;
+    let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
+    let own = [0, rustix::process::geteuid().as_raw()];
+    match found.mode() {
+        mode if mode & 0o002 != 0 && !is_sticky => Some(Exposure::All),
+        _ if !own.contains(&found.uid()) => Some(Exposure::Owner),
+        mode if mode & 0o020 != 0 && !is_sticky => Some(Exposure::Group),
+        mode if mode & 0o077 != 0 => Some(Exposure::Readers),
+        _ => None,
+    }
 }
 
 /// The content of `path`, or `None` when there is no such file.
@@ -260,14 +282,29 @@ mod tests {
     }
 
     #[test]
-    fn l2_what_others_may_read_is_found() {
+    fn l2_what_others_may_do_is_found() {
+        use Exposure::{All, Group, Readers};
         let home = tempfile::tempdir().expect("directory");
-        let path = home.path().join("x");
-        assert!(!is_exposed(&path), "it is not there");
-        replace(&path, b"x").expect("written");
-        for (mode, expected) in [(0o600, false), (0o400, false), (0o640, true), (0o602, true)] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
-            assert_eq!(is_exposed(&path), expected, "{mode:o}");
+        let (file, dir) = (home.path().join("file"), home.path().join("dir"));
+        assert_eq!(exposure(&file), None, "it is not there");
+        replace(&file, b"x").expect("written");
+        create_dir(&dir).expect("made");
+        for (path, mode, expected) in [
+            (&file, 0o600, None),
+            (&file, 0o400, None),
+            (&file, 0o640, Some(Readers)),
+            (&file, 0o601, Some(Readers)),
+            (&file, 0o660, Some(Group)),
+            (&file, 0o602, Some(All)),
+            (&file, 0o666, Some(All)),
+            (&dir, 0o700, None),
+            (&dir, 0o755, Some(Readers)),
+            (&dir, 0o775, Some(Group)),
+            (&dir, 0o777, Some(All)),
+            (&dir, 0o1777, Some(Readers)),
+        ] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(exposure(path), expected, "{mode:o}");
         }
     }
 

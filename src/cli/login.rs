@@ -77,6 +77,7 @@ type Outcome = (Completed, Vec<String>);
 
 pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
     let config = session.settings()?;
+    Session::ensure_own(&config)?;
     let store = app::store(&config);
     unlock(&session.terminal, &store);
     let runtime = app::runtime()?;

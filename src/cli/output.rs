@@ -62,6 +62,8 @@ pub enum Failure {
     Unconfirmed,
     #[error("Nothing was imported")]
     Declined,
+    #[error("{0} can be changed by every user of this machine, so it may not be what you made it")]
+    Open(String),
     #[error(transparent)]
     SignOut(#[from] Kept),
     #[error(transparent)]
@@ -72,6 +74,10 @@ impl Failure {
     /// What the owner can do about it, where the sentence does not say.
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Open(path) => Some(format!(
+                "See what stands there, and run `chmod go-w {}`.",
+                super::quoted(path)
+            )),
             Self::Unconfirmed => Some("Add `--yes` if that is what you want.".to_owned()),
             Self::Import(_) => {
                 Some("`airelays login` makes a login of the relay's own.".to_owned())
@@ -114,6 +120,7 @@ pub fn exit_code(failure: &Failure) -> ExitCode {
         | Failure::NoJob(_)
         | Failure::Demo(_)
         | Failure::SignIn(_)
+        | Failure::Open(_)
         | Failure::Import(_)
         | Failure::Unconfirmed
         | Failure::Declined

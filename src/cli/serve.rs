@@ -80,6 +80,7 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
         .flag(&table::ALLOW_OPEN_NETWORK.about, "--allow-open-network", allowed);
     let flags = if options.no_auth { without_auth(flags) } else { flags };
     let config = Arc::new(session.settings_with(flags)?);
+    Session::ensure_own(&config)?;
     ensure_token(&config)?;
     let beyond = if options.simulate {
         let simulator = simulator(&options.world)?;

@@ -162,3 +162,78 @@ async fn t1_a_renewal_writes_to_no_other_name_of_the_file() {
     assert_eq!(fs::read(&other).expect("read"), before);
     assert_ne!(fs::read(place.login_file()).expect("read"), before);
 }
+
+/// What others may change is refused where it matters, and what they may read is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn l2_what_others_may_do_is_told_and_not_relied_on() {
+    let place = place().await;
+    let home = place.home.path().canonicalize().expect("there");
+    let config = home.join(".config/airelays/config.toml");
+    write(&config, "[server]\n");
+    let [login, token] = [".airelays/auth.json", TOKEN_FILE].map(|file| home.join(file));
+    for (path, mode, told, is_refused) in [
+        (&login, 0o640, Some("can be read by other users of this machine; `chmod go="), false),
+        (&token, 0o604, Some("can be read by other users of this machine; `chmod go="), false),
+        (&token, 0o620, Some("can be changed by its group; `chmod go-w"), false),
+        (&login, 0o602, Some("can be changed by every user of this machine; `chmod go-w"), true),
+        (&config, 0o644, None, false),
+        (&config, 0o664, Some("can be changed by its group; `chmod go-w"), false),
+        (&config, 0o666, Some("can be changed by every user of this machine; `chmod go-w"), true),
+        (&home.join(".airelays"), 0o777, Some("can be changed by every user"), true),
+        (&home.join(".airelays"), 0o755, None, false),
+        (&home.join(".config/airelays"), 0o777, Some("can be changed by every user"), true),
+    ] {
+        let before = fs::metadata(path).expect("there").permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+        let shown = path.display().to_string();
+        let said = says(&place, "status").await;
+        match told {
+            Some(told) => assert!(said.contains(&format!("warning: {shown} {told}")), "{said}"),
+            None => assert!(!said.contains("warning: "), "{said}"),
+        }
+        if is_refused {
+            for line in ["serve --port 0", "login --device"] {
+                let said = says(&place, line).await;
+                let refused =
+                    format!("{shown} can be changed by every user of this machine, so it");
+                assert!(said.contains(&refused), "{said}");
+            }
+        } else {
+            let mut relay = Program::spawn(command(&place, "serve --port 0"));
+            assert_eq!(ask(relay.address(), chat()).await.status, 200, "{shown} {mode:o}");
+        }
+        fs::set_permissions(path, before).expect("set");
+    }
+}
+
+/// Whatever the shell would give away.
+#[tokio::test(flavor = "multi_thread")]
+async fn l2_nothing_that_it_makes_is_open_to_others() {
+    let place = place().await;
+    let home = place.home.path();
+    let mut shell = Command::new("/bin/sh");
+    let script = "umask 000; \"$0\" init >/dev/null; \"$0\" token rotate >/dev/null; exec \"$0\" serve --port 0";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_airelays")]);
+    let own = command(&place, "status");
+    shell.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut relay = Program::spawn(shell);
+    let address = relay.address();
+    let token = fs::read_to_string(home.join(TOKEN_FILE)).expect("a token");
+    let chat = || Ask::post(Chat.path(), Chat.body("hello").to_string()).bearer(token.trim());
+    place.simulator.expire_access_tokens();
+    assert_eq!(ask(address, chat()).await.status, 200);
+    drop(relay);
+    let mut looked_at = 0;
+    let mut folders = vec![home.join(".airelays"), home.join(".config/airelays")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("listed").flatten() {
+            let found = entry.metadata().expect("there");
+            assert_eq!(found.permissions().mode() & 0o077, 0, "{}", entry.path().display());
+            looked_at += 1;
+            if found.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    assert!(looked_at >= 8, "{looked_at}");
+}
