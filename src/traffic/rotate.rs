@@ -10,6 +10,7 @@
 //! Not here: what the lines say (`record`), what happens when the disk refuses (`writer`).
 
 use std::{
+    ffi::OsStr,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::{FileExt, MetadataExt},
@@ -80,8 +81,15 @@ impl Hours {
         }
         self.current = None;
         let path = path(&self.dir, at);
+        // An earlier run may have been killed in an earlier hour.
+        let earlier = self.first.then(|| newest(&self.dir)).flatten();
         let file = (self.open)(&path)?;
-        let end = cut_torn_line(&path)?;
+        let mut end = cut_torn_line(&path)?;
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != path)
+            && cut_torn_line(&earlier)? == End::Torn
+        {
+            end = End::Torn;
+        }
         let identity = identity(&path)?;
         self.current = Some(Current { hour, path, identity, file });
         let first = std::mem::replace(&mut self.first, false);
@@ -142,6 +150,20 @@ fn write_all(file: &mut impl Write, bytes: &[u8]) -> Result<(), (usize, io::Erro
     Ok(())
 }
 
+/// The file of the last hour that has one.
+fn newest(dir: &Path) -> Option<PathBuf> {
+    (0..3).try_fold(dir.to_owned(), |dir, _| {
+        let entries = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+        // Other things may lie there, and a link could lead anywhere.
+        let is_ours = |path: &PathBuf| {
+            let name = path.file_name().map(OsStr::as_encoded_bytes);
+            name.and_then(<[u8]>::first).is_some_and(u8::is_ascii_digit)
+                && path.symlink_metadata().is_ok_and(|found| !found.is_symlink())
+        };
+        entries.filter(is_ours).max()
+    })
+}
+
 /// Shortens the file to its last line end, if it does not end with one.
 fn cut_torn_line(path: &Path) -> io::Result<End> {
     const BLOCK: usize = 64 << 10;
@@ -182,6 +204,24 @@ mod tests {
             let at: Timestamp = at.parse().expect("a time");
             assert_eq!(path(Path::new("logs"), at), Path::new(expected));
         }
+    }
+
+    #[test]
+    fn a_torn_line_of_an_earlier_hour_is_cut_off_too() {
+        let home = tempfile::tempdir().expect("directory");
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let earlier = path(home.path(), at("2026-11-20T23:10:00Z"));
+        let oldest = path(home.path(), at("2026-10-31T23:10:00Z"));
+        for path in [&earlier, &oldest] {
+            private_file::replace(path, b"{}\n{").expect("written");
+        }
+        let mut hours = Hours::new(home.path().to_owned());
+        assert_eq!(hours.ready(at("2026-12-01T00:10:00Z")).expect("ready"), End::Torn);
+        assert_eq!(hours.ready(at("2026-12-01T01:10:00Z")).expect("ready"), End::Whole);
+        assert_eq!(fs::read(&earlier).expect("read"), b"{}\n");
+        assert_eq!(fs::read(&oldest).expect("read"), b"{}\n{", "the run after it has seen it");
+        let mut empty = Hours::new(home.path().join("nothing"));
+        assert_eq!(empty.ready(at("2026-12-01T00:10:00Z")).expect("ready"), End::Whole);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod lifecycle;
 mod log;
 mod login;
 mod naming;
+mod processes;
 mod requests;
 mod sign_in;
 mod soak;

@@ -23,6 +23,7 @@ use crate::harness::{
     dialect::Dialect::Chat,
     eventually,
     http::{Answering, Ask, Connection, Reply},
+    log,
     place::Place,
     program::command,
     within,
@@ -158,6 +159,37 @@ async fn a_login_outlives_every_relay_that_is_killed_while_it_renews() {
     assert_eq!(counters.spent_refreshes, 0, "no token was offered twice");
     assert!(in_the_middle > 0, "it was killed too early or too late each time");
     println!("{round} kills, {in_the_middle} in the middle of an exchange, none lost");
+}
+
+/// Killed in the middle of everything, again and again, in the same home.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_whole_after_every_kill() {
+    let place = Place::new().await;
+    let stream = || {
+        let body = Chat.streamed("[sim deltas: 200] [sim slow: 1]").to_string();
+        Ask::post(Chat.path(), body).bearer(TOKEN).bytes()
+    };
+    for round in 0..10 {
+        let mut relay = place.relay();
+        let address = relay.address();
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            let mut client = Connection::open(address).await;
+            client.send(&stream()).await;
+            clients.push(client);
+        }
+        sleep(Duration::from_millis(some(round, 400))).await;
+        relay.kill();
+    }
+    // The next one takes away what was torn.
+    let mut relay = place.relay();
+    assert_eq!(place.say_hello(relay.address()).await.status, 200);
+    relay.send(Signal::TERM);
+    assert_eq!(relay.ends().await, Some(0));
+    let records = log::records(place.home.path());
+    let phase = |wanted: &str| records.iter().filter(|it| it["phase"] == *wanted).count();
+    assert_eq!(phase("endpoint_security_ready"), 11, "each start is there");
+    assert!(phase("upstream_stream_line") > 0 && records.len() > 100);
 }
 
 /// The second relay waits for the renewal that the first began, and gets tokens that are over.

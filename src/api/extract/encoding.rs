@@ -9,11 +9,12 @@ use bytes::Bytes;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 use ruzstd::decoding::StreamingDecoder;
+use tokio::sync::Semaphore;
 
 use crate::api::error::ApiError;
 
-/// Unfolding more than this is not done between the events of other answers.
-const LONG: usize = 64 << 10;
+/// How many unfold at the same time. Each may need as much memory as a body may have, and more.
+static UNFOLDING: Semaphore = Semaphore::const_new(2);
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +31,13 @@ enum Encoding {
 /// When it is compressed in a way that is not known, is broken, or becomes larger than `limit`.
 pub async fn plain(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, ApiError> {
     let Some(encoding) = encoding(headers)? else { return Ok(body) };
-    let plain = if body.len() < LONG {
+    // A few bytes may become many megabytes, which are not made between the events of others.
+    let turn = UNFOLDING.acquire().await.map_err(|error| ApiError::broken(&error))?;
+    let unfolding = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         unfold(encoding, &body, limit)
-    } else {
-        tokio::task::spawn_blocking(move || unfold(encoding, &body, limit))
-            .await
-            .map_err(|error| ApiError::broken(&error))?
-    };
+    });
+    let plain = unfolding.await.map_err(|error| ApiError::broken(&error))?;
     match plain {
         Ok(plain) if plain.len() > limit => Err(ApiError::body_too_large(limit)),
         Ok(plain) => Ok(plain.into()),
@@ -62,11 +63,20 @@ fn unfold(encoding: Encoding, body: &[u8], limit: usize) -> io::Result<Vec<u8>> 
     match encoding {
         Encoding::Gzip => MultiGzDecoder::new(body).take(most).read_to_end(&mut plain)?,
         Encoding::Deflate => ZlibDecoder::new(body).take(most).read_to_end(&mut plain)?,
-        Encoding::Zstd => {
-            let decoder = StreamingDecoder::new(body).map_err(io::Error::other)?;
-            decoder.take(most).read_to_end(&mut plain)?
-        }
+        Encoding::Zstd => return unfold_frames(body, most),
     };
+    Ok(plain)
+}
+
+/// All frames: a body may have been compressed in pieces.
+fn unfold_frames(mut body: &[u8], most: u64) -> io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    let mut left = most;
+    while !body.is_empty() && left > 0 {
+        let frame = StreamingDecoder::new(&mut body).map_err(io::Error::other)?;
+        let read = frame.take(left).read_to_end(&mut plain)?;
+        left = left.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
+    }
     Ok(plain)
 }
 
@@ -102,6 +112,21 @@ mod tests {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(body).expect("written");
         encoder.finish().expect("finished")
+    }
+
+    #[tokio::test]
+    async fn a_body_in_several_frames_is_one_body() {
+        let frame = |part: &[u8]| compress_to_vec(part, CompressionLevel::Fastest);
+        let (head, tail) = BODY.split_at(5);
+        let frames = [frame(head), frame(b""), frame(tail)].concat();
+        assert_eq!(check("zstd", frames.clone(), 99).await.expect("whole"), BODY);
+        assert_eq!(check("zstd", frames.clone(), BODY.len() - 1).await, Err(413));
+        let cut = frames[..frames.len() - 1].to_vec();
+        assert_eq!(check("zstd", cut, 99).await, Err(400));
+        let bombs = frame(&[b' '; 1 << 20]).repeat(1000);
+        assert_eq!(check("zstd", bombs, 8 << 20).await, Err(413));
+        let members = [gzip(head), gzip(tail)].concat();
+        assert_eq!(check("gzip", members, 99).await.expect("whole"), BODY);
     }
 
     #[tokio::test]
