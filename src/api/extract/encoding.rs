@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(check("zstd", frames.clone(), BODY.len() - 1).await, Err(413));
         let cut = frames[..frames.len() - 1].to_vec();
         assert_eq!(check("zstd", cut, 99).await, Err(400));
-        let bombs = frame(&[b' '; 1 << 20]).repeat(1000);
+        let bombs = frame(&vec![b' '; 1 << 20]).repeat(1000);
         assert_eq!(check("zstd", bombs, 8 << 20).await, Err(413));
         let members = [gzip(head), gzip(tail)].concat();
         assert_eq!(check("gzip", members, 99).await.expect("whole"), BODY);
