@@ -16,7 +16,7 @@ use std::{
     collections::VecDeque,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -48,7 +48,8 @@ const PATH: &str = "/auth/callback";
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// hyper's least is half of it. Codes and states take less than one kibibyte.
 const HEAD_LIMIT: usize = 16 << 10;
-/// When there are more, the oldest is closed: a flood must not keep the browser out.
+/// When there are more, the oldest that has not brought the right state is closed: a flood must keep
+/// the browser neither out nor from its last page.
 const MOST_CONNECTIONS: usize = 64;
 /// For the browser to fetch the last page.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -200,29 +201,38 @@ struct Shared {
     answering: TaskTracker,
 }
 
+/// Set for a connection that has brought what counts. Given back when the connection is done, answer
+/// written and all.
+type Presence = OnceLock<TaskTrackerToken>;
+
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open: VecDeque<(AbortHandle, Weak<Presence>)> = VecDeque::new();
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
                 while connections.try_join_next().is_some() {}
-                open.retain(|connection| !connection.is_finished());
-                if open.len() == MOST_CONNECTIONS
-                    && let Some(oldest) = open.pop_front()
-                {
-                    oldest.abort();
+                open.retain(|(connection, _)| !connection.is_finished());
+                if open.len() == MOST_CONNECTIONS {
+                    let is_stray = |(_, presence): &(_, Weak<Presence>)| {
+                        presence.upgrade().is_none_or(|presence| presence.get().is_none())
+                    };
+                    let oldest = open.iter().position(is_stray).unwrap_or(0);
+                    if let Some((oldest, _)) = open.remove(oldest) {
+                        oldest.abort();
+                    }
                 }
-                open.push_back(connections.spawn(connect(socket, Arc::clone(&shared))));
+                let presence = Arc::default();
+                let known = Arc::downgrade(&presence);
+                let connection = connect(socket, Arc::clone(&shared), presence);
+                open.push_back((connections.spawn(connection), known));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn connect(socket: TcpStream, shared: Arc<Shared>) {
-    // Given back when the connection is done, answer written and all.
-    let presence = Arc::new(OnceLock::new());
+async fn connect(socket: TcpStream, shared: Arc<Shared>, presence: Arc<Presence>) {
     let kept = Arc::clone(&presence);
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, presence) = (Arc::clone(&shared), Arc::clone(&presence));
@@ -242,7 +252,7 @@ async fn connect(socket: TcpStream, shared: Arc<Shared>) {
 async fn answer(
     request: &Request<Incoming>,
     shared: &Shared,
-    presence: &OnceLock<TaskTrackerToken>,
+    presence: &Presence,
 ) -> Response<Full<Bytes>> {
     let brought = match judge(request, shared) {
         Ok(brought) => brought,

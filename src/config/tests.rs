@@ -320,9 +320,9 @@ fn a_file_that_cannot_be_read_is_a_problem() {
     check(
         &home,
         &expect![[r#"
-        The settings cannot be used:
-          ~/.config/airelays/config.toml: cannot be read: Is a directory (os error 21)
-    "#]],
+            The settings cannot be used:
+              ~/.config/airelays/config.toml: cannot be read: it is not a regular file
+        "#]],
     );
     let home = Home::new().file("");
     private_file::replace(&home.path(".config/airelays/config.toml"), b"\xff").expect("written");

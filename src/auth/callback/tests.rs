@@ -232,6 +232,25 @@ async fn a_flood_of_silent_connections_does_not_keep_the_browser_out() {
     assert!(answer.contains("acct-1"), "{answer}");
 }
 
+#[tokio::test]
+async fn a_flood_after_the_right_request_does_not_take_its_page() {
+    let (mut serving, port) = serving().await;
+    let request = right("&code=c");
+    let (answer, ()) = tokio::join!(answer_to(port, &request), async {
+        serving.brought().await.expect("a code");
+        let mut silent = Vec::new();
+        for _ in 0..MOST_CONNECTIONS * 2 {
+            let mut stream = connected(port).await;
+            stream.write_all(b"GET /x HTTP/1.1\r\n").await.expect("sent");
+            silent.push(stream);
+        }
+        // All have been accepted when the last of them is: it is one of those that stay.
+        assert_eq!(status(&answer_to(port, &get("/stray")).await), "404");
+        serving.finish(completed(None)).await;
+    });
+    assert!(answer.contains("acct-1"), "{answer}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_that_does_not_come_is_not_waited_for() {
     let (_serving, port) = serving().await;
