@@ -49,7 +49,8 @@ const RENEWALS_APART: Duration = Duration::from_hours(1);
 const PAUSE: Duration = Duration::from_mins(1);
 /// How long a keyring that is locked is not asked again.
 const KEYRING_PAUSE: Duration = Duration::from_secs(5);
-/// A token that is refused this soon after it was issued will not be mended by another.
+/// A token that is refused this soon after it was issued, and was never taken, will not be mended by
+/// another.
 const FRESH: Duration = Duration::from_mins(1);
 
 /// Under which the redactor knows the tokens.
@@ -99,6 +100,8 @@ struct State {
     /// How the last renewal failed, if it did.
     failed: Option<(Instant, LoginError)>,
     renewed_at: Option<Instant>,
+    /// Whether the upstream has taken what that renewal gave.
+    is_proven: bool,
     /// The refresh token that was refused for good.
     refused: Option<(Secret, LoginError)>,
     unsaved: Option<Unsaved>,
@@ -261,8 +264,19 @@ impl Login {
 
     fn is_fresh(&self) -> bool {
         let now = self.0.clock.instant();
-        let renewed_at = self.0.state.lock().renewed_at;
-        renewed_at.is_some_and(|then| now.saturating_duration_since(then) < FRESH)
+        let state = self.0.state.lock();
+        let is_recent = |then| now.saturating_duration_since(then) < FRESH;
+        !state.is_proven && state.renewed_at.is_some_and(is_recent)
+    }
+
+    /// The upstream has taken `credential`: if it refuses it later, another may help.
+    pub fn proven(&self, credential: &Credential) {
+        let mut state = self.0.state.lock();
+        let known = state.known.as_ref().and_then(|known| known.login.as_ref().ok());
+        let is_current = known.and_then(|login| login.credential.as_ref().ok());
+        if is_current.is_some_and(|current| current.is_same_token(credential)) {
+            state.is_proven = true;
+        }
     }
 
     /// Sees to it that `spent` is replaced, by whoever is first.
@@ -448,6 +462,7 @@ impl Login {
         let mut state = self.0.state.lock();
         state.unsaved = None;
         state.refused = None;
+        state.is_proven = false;
         state.renewed_at = Some(now);
     }
 

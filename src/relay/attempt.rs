@@ -92,6 +92,7 @@ impl Relay {
         loop {
             let failure = match attempt(Arc::clone(&credential), request.clone()).await {
                 Ok(answer) => {
+                    self.login.proven(&credential);
                     // Only what helped was right.
                     self.remember(lessons, &credential, &asked.request);
                     return Ok(answer);

@@ -177,12 +177,13 @@ impl Accounts {
         &mut self,
         account: &Arc<Account>,
         mint: &Mint,
-        (now, lifetime): (i64, i64),
+        (now, ahead, lifetime): (i64, i64, i64),
     ) -> Tokens {
-        let claims = account.claims(mint, now, lifetime);
+        let told = now.saturating_add(ahead);
+        let claims = account.claims(mint, told, lifetime);
         let tokens = Tokens {
             // An id token is only looked at once; the hour is the usual life of one.
-            id: mint.jwt(&account.claims(mint, now, 3600)),
+            id: mint.jwt(&account.claims(mint, told, 3600)),
             access: mint.jwt(&claims),
             refresh: format!("rt_{}", mint.hex(60)),
         };
@@ -273,7 +274,7 @@ mod tests {
         let mint = Mint::seeded([0; 16]);
         let mut accounts = Accounts::default();
         let account = accounts.named("first");
-        let tokens = accounts.issue(&account, &mint, (1000, 60));
+        let tokens = accounts.issue(&account, &mint, (1000, 0, 60));
         assert_eq!(accounts.holder(&tokens.access, 1059), Ok(Arc::clone(&account)));
         assert_eq!(accounts.holder(&tokens.access, 1060), Err(Denied::Expired));
         assert_eq!(accounts.holder("other", 0), Err(Denied::Unknown));

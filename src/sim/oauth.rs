@@ -201,7 +201,8 @@ impl Simulator {
     }
 
     pub(super) fn issue(&self, account: &Arc<Account>, world: &World) -> Tokens {
-        self.accounts().issue(account, self.mint(), (self.unix(), world.token_lifetime))
+        let times = (self.unix(), world.issuer_clock, world.token_lifetime);
+        self.accounts().issue(account, self.mint(), times)
     }
 }
 

@@ -283,6 +283,9 @@ world! {
     refresh_omits: Vec<String> = Vec::new(),
     /// How long access tokens are valid, in seconds; negative for tokens that are born expired.
     token_lifetime: i64 = 864_000,
+    /// How far the clock of the sign-in server is ahead of ours, in seconds; negative for one that is
+    /// behind.
+    issuer_clock: i64 = 0,
     /// How a device login goes.
     device: Device = Device::Ok,
     /// The status of a device login that is not yet approved.

@@ -1,4 +1,4 @@
-//! Upstreams that never come to an end, and what they can cost.
+//! Upstreams that never come to an end, or say what nobody can read, and what they can cost.
 
 use std::{
     net::SocketAddr,
@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::harness::{
     TOKEN,
-    dialect::Dialect::Chat,
+    dialect::Dialect::{self, Chat},
     http::{Answering, Ask},
     place::Place,
     program::Program,
@@ -57,8 +57,8 @@ fn resident(process: Pid) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn u2_an_upstream_without_end_is_given_up_and_held_in_bounds() {
     let event = |json: &str| format!("data: {json}\n\n");
-    let text = "x".repeat(8 << 10);
-    let created = event(r#"{"type":"response.created","response":{"id":"r"}}"#);
+    let text = "x".repeat(64 << 10);
+    let created = event(&format!(r#"{{"type":"response.created","response":{{"id":"{text}"}}}}"#));
     let progress = format!(r#"{{"type":"response.in_progress","response":{{"id":"{text}"}}}}"#);
     let delta = format!(
         r#"{{"type":"response.output_text.delta","item_id":"i","output_index":0,"content_index":0,"delta":"{text}"}}"#
@@ -90,5 +90,113 @@ async fn u2_an_upstream_without_end_is_given_up_and_held_in_bounds() {
         let grown = resident(relay.id()) - before;
         let most = u64::try_from(2 * most + 64).expect("small");
         assert!(grown < most << 10, "{what}: {grown} kB");
+    }
+}
+
+/// An upstream that says this to whoever asks for an answer, and ends.
+async fn saying(text: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let text = text.clone();
+            tokio::spawn(async move {
+                let mut request = vec![0; 64 << 10];
+                let _read = socket.read(&mut request).await;
+                let length = text.len();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                let _sent = socket.write_all(head.as_bytes()).await;
+                let _sent = socket.write_all(&text).await;
+            });
+        }
+    });
+    address
+}
+
+const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}\n\n";
+const DELTA: &str = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":\"hello\"}\n\n";
+const COMPLETED: &str = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"status\":\"completed\",\"output\":[{\"type\":\"message\",\"id\":\"msg_1\",\"role\":\"assistant\",\"status\":\"completed\",\"content\":[{\"type\":\"output_text\",\"text\":\"hello\",\"annotations\":[]}]}],\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}}\n\n";
+
+/// In the place of one event of an answer that is well otherwise, and whether it is passed over.
+fn odd_events() -> Vec<(&'static str, Vec<u8>, bool)> {
+    let deep = "[".repeat(200_000);
+    let known =
+        |data: &str| format!("event: response.output_text.delta\ndata: {data}\n\n").into_bytes();
+    vec![
+        ("nothing", Vec::new(), true),
+        ("half an object", known("{"), false),
+        ("a number for a text", known(r#"{"type":"response.output_text.delta","delta":7}"#), false),
+        ("no object", known("7"), false),
+        ("null", known("null"), false),
+        ("brackets", known(&deep), false),
+        (
+            "deep inside",
+            known(&format!(
+                r#"{{"type":"response.output_text.delta","delta":"a","x":{deep}{}}}"#,
+                "]".repeat(200_000)
+            )),
+            true,
+        ),
+        (
+            "no text at all",
+            [b"event: response.output_text.delta\ndata: {\"delta\":\"\xff\xfe\"}\n\n".as_slice()]
+                .concat(),
+            false,
+        ),
+        (
+            "an end without its response",
+            b"event: response.completed\ndata: {\"type\":\"response.completed\"}\n\n".to_vec(),
+            false,
+        ),
+        ("an end that is no object", b"event: response.completed\ndata: []\n\n".to_vec(), false),
+        (
+            "of an unknown kind",
+            b"event: response.new_thing\ndata: {\"type\":\"response.new_thing\",\"x\":7}\n\n"
+                .to_vec(),
+            true,
+        ),
+        ("of no kind", b"data: {}\n\n".to_vec(), true),
+        ("comments and blanks", b": hi\n\n\n\n\r\n\r\n".to_vec(), true),
+        ("empty events", b"data:\n\n".repeat(10_000), true),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn u1_what_cannot_be_read_is_an_error_or_passed_over_and_never_an_end() {
+    for (what, odd, is_passed_over) in odd_events() {
+        let text = [CREATED.as_bytes(), DELTA.as_bytes(), &odd, COMPLETED.as_bytes()].concat();
+        let place = Place::new().await;
+        let upstream = saying(text).await;
+        let mut command = place.serve();
+        command.env("AIRELAYS_UPSTREAM_BASE_URL", format!("http://{upstream}"));
+        let mut relay = Program::spawn(command);
+        let address = relay.address();
+        for dialect in Dialect::ALL {
+            for is_streamed in [false, true] {
+                let case = format!("{what}, {dialect:?}, streamed: {is_streamed}");
+                let body = if is_streamed { dialect.streamed("x") } else { dialect.body("x") };
+                let ask = Ask::post(dialect.path(), body.to_string()).bearer(TOKEN).bytes();
+                let reply = Answering::to(address, &ask).await.whole().await;
+                let shown: String = reply.text().chars().take(600).collect();
+                if is_streamed {
+                    let end = reply.text().trim_end().lines().last().unwrap_or_default();
+                    assert_eq!(reply.status, 200, "{case}");
+                    assert_eq!(end.contains("\"error\":{"), !is_passed_over, "{case}: {shown}");
+                    let is_done = reply.text().contains("[DONE]")
+                        || reply.text().contains("event: response.completed");
+                    assert_eq!(is_done, is_passed_over, "{case}: {shown}");
+                    let finish = reply.text().contains("\"finish_reason\":\"stop\"");
+                    assert!(is_passed_over || !finish, "{case}: {shown}");
+                } else {
+                    assert_eq!(
+                        reply.status,
+                        if is_passed_over { 200 } else { 502 },
+                        "{case}: {shown}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -39,7 +39,7 @@ use self::{
 };
 
 /// Longer than anything takes here, even on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a state is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 

@@ -25,7 +25,7 @@ use crate::harness::{
     http::{Answering, Ask, Connection, Reply},
     log,
     place::Place,
-    program::command,
+    program::{Program, command},
     within,
 };
 
@@ -57,6 +57,22 @@ impl Place {
         let began = Instant::now();
         assert_eq!(self.say_hello(address).await.status, 200);
         u64::try_from(began.elapsed().as_millis()).expect("short")
+    }
+
+    /// What a relay writes to the process that renews for it.
+    fn job(&self, lock_wait: Duration, spent: Option<&str>) -> Value {
+        let serve = self.serve();
+        let issuer = serve.get_envs().find(|(name, _)| *name == "AIRELAYS_ISSUER_BASE_URL");
+        let issuer = issuer.and_then(|(_, value)| value?.to_str()).expect("set");
+        serde_json::json!({
+            "path": {"Unix": self.login_file().as_os_str().as_encoded_bytes()},
+            "issuer": issuer,
+            "client_id": "app_EMoamEEZ73f0CkXaXp7hrann",
+            "timeout": Duration::from_secs(20),
+            "lock_wait": lock_wait,
+            "connect_timeout": Duration::from_secs(5),
+            "spent": spent,
+        })
     }
 
     fn answer_after(&self, milliseconds: u64) {
@@ -97,6 +113,18 @@ struct Killed {
     /// The refresh token that was on the disk before.
     token: String,
     renewing: Vec<Pid>,
+}
+
+/// What a process that is told to do `job` says of it.
+async fn renewal(place: &Place, job: &Value) -> String {
+    let mut command = tokio::process::Command::from(command(place.home.path(), RENEWING));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("started");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(job.to_string().as_bytes()).await.expect("taken");
+    drop(input);
+    let output = within("it ends", child.wait_with_output()).await.expect("ended");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// The number of a process and that of its parent, if it is one that renews a login.
@@ -261,24 +289,8 @@ async fn a_renewal_that_waits_in_vain_ends() {
     let lock = place.home.path().join(".airelays/auth.json.lock");
     let lock = fs::File::create(lock).expect("made");
     lock.lock().expect("locked");
-    let duration =
-        |milliseconds: u64| serde_json::json!({"secs": 0, "nanos": milliseconds * 1_000_000});
-    let job = serde_json::json!({
-        "path": {"Unix": place.login_file().as_os_str().as_encoded_bytes()},
-        "issuer": "http://127.0.0.1:9",
-        "client_id": "x",
-        "timeout": duration(900),
-        "lock_wait": duration(200),
-        "connect_timeout": duration(900),
-    });
-    let mut command = tokio::process::Command::from(command(place.home.path(), RENEWING));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().expect("started");
-    let mut input = child.stdin.take().expect("piped");
-    input.write_all(job.to_string().as_bytes()).await.expect("taken");
-    drop(input);
-    let output = within("it ends", child.wait_with_output()).await.expect("ended");
-    let report = String::from_utf8(output.stdout).expect("text");
+    let job = place.job(Duration::from_millis(200), None);
+    let report = renewal(&place, &job).await;
     assert!(report.contains("Busy"), "{report}");
     drop(lock);
 }
@@ -319,4 +331,136 @@ async fn a_file_stays_whole_and_the_loss_is_told_when_everything_is_killed() {
     let left = names.iter().filter(|name| name.to_string_lossy().starts_with(".airelays-"));
     assert_eq!(left.count(), 0, "{names:?}");
     println!("{} kills, {lost} in the middle of an exchange and lost", kills());
+}
+
+/// All of them want the same access token replaced, and one lock lets them in one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_processes_on_one_login_spend_each_token_once() {
+    let place = Place::new().await;
+    place.answer_after(100);
+    let mut relay = place.relay();
+    let address = relay.address();
+    for round in 1..=3 {
+        place.simulator.expire_access_tokens();
+        let access = {
+            let login: Value = serde_json::from_slice(&fs::read(place.login_file()).expect("read"))
+                .expect("a whole file");
+            login["tokens"]["access_token"].as_str().expect("a token").to_owned()
+        };
+        let job = place.job(Duration::from_secs(20), Some(&access));
+        let others = (0..4).map(|_| renewal(&place, &job));
+        let second = async {
+            let mut second = tokio::process::Command::from(place.serve());
+            let ended = second.kill_on_drop(true).status();
+            within("it ends", ended).await.expect("started").code()
+        };
+        let status = async {
+            let mut status = tokio::process::Command::from(place.command("status --json"));
+            within("it ends", status.output()).await.expect("started").stdout
+        };
+        let asking = futures_util::future::join_all((0..4).map(|_| place.say_hello(address)));
+        let (reports, replies, code, status) =
+            tokio::join!(futures_util::future::join_all(others), asking, second, status);
+        for report in reports {
+            assert!(["\"renewed\"", "\"found\""].contains(&report.trim()), "{report}");
+        }
+        assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
+        assert_eq!(code, Some(75), "another relay is there already");
+        let status: Value = serde_json::from_slice(&status).expect("a document");
+        assert_eq!(status["auth"]["ready_for_requests"], true, "{status}");
+        let counters = place.simulator.counters();
+        assert_eq!((counters.refreshes, counters.spent_refreshes), (round, 0));
+    }
+}
+
+/// Behind that of the sign-in server or ahead of it by weeks, and put right while the relay runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_costs_no_login() {
+    for ahead in ["-2592000", "2592000"] {
+        let place = Place::new().await;
+        place.simulator.set_world("issuer_clock", ahead).expect("a switch");
+        place.log_in();
+        let mut relay = place.relay();
+        let address = relay.address();
+        let renewals = |relays: u64, lost: u64| {
+            let counters = place.simulator.counters();
+            assert_eq!(counters.spent_refreshes, 0, "{ahead}");
+            // A token that looks ended is tried to renew once by each relay, and used all the same.
+            assert!(counters.refreshes <= relays + lost, "{ahead}: {}", counters.refreshes);
+        };
+        for _ in 0..10 {
+            assert_eq!(place.say_hello(address).await.status, 200, "{ahead}");
+        }
+        renewals(1, 0);
+        // Whatever a token says of its end, the sign-in server decides.
+        place.simulator.expire_access_tokens();
+        assert_eq!(place.say_hello(address).await.status, 200, "{ahead}");
+        renewals(1, 1);
+        place.simulator.set_world("issuer_clock", "0").expect("a switch");
+        place.simulator.expire_access_tokens();
+        assert_eq!(place.say_hello(address).await.status, 200, "{ahead}");
+        relay.kill();
+        let mut relay = place.relay();
+        assert_eq!(place.say_hello(relay.address()).await.status, 200, "{ahead}");
+        renewals(2, 2);
+    }
+}
+
+/// A real disk, in a world of its own, with nothing left on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_costs_no_login() {
+    let own_world = ["unshare", "--user", "--map-root-user", "--mount"];
+    let tried = std::process::Command::new(own_world[0]).args(&own_world[1..]).arg("true").status();
+    if !tried.is_ok_and(|status| status.success()) {
+        println!("nobody may mount here, so no disk was filled");
+        return;
+    }
+    let place = Place::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).expect("made");
+    let script = r#"
+        set -e
+        mount -t tmpfs -o size=400k,mode=700 tmpfs "$1"
+        cp -p "$2" "$1/auth.json"
+        "$0" serve --port 0 --data-dir "$1" &
+        until [ -e "$3/fill" ]; do sleep 0.05; done
+        cat /dev/zero > "$1/filler" 2>/dev/null || true
+        touch "$3/filled"
+        until [ -e "$3/free" ]; do sleep 0.05; done
+        rm "$1/filler"
+        touch "$3/freed"
+        until [ -e "$3/end" ]; do sleep 0.05; done
+        cp "$1/auth.json" "$3/auth.json"
+        kill $!
+    "#;
+    let serve = place.serve();
+    let mut command = std::process::Command::new(own_world[0]);
+    command.args(&own_world[1..]).args(["/bin/sh", "-c", script, env!("CARGO_BIN_EXE_airelays")]);
+    command.arg(&disk).arg(place.login_file()).arg(folder.path());
+    command.env_clear().env("PATH", std::env::var("PATH").expect("a path"));
+    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("AIRELAYS_RATE_LIMIT_BURST", "1000");
+    let mut relay = Program::spawn(command);
+    let address = relay.address();
+    let reaches = async |mark: &str, next: &str| {
+        fs::write(folder.path().join(mark), "").expect("marked");
+        eventually(next, || folder.path().join(next).exists()).await;
+    };
+    assert_eq!(place.say_hello(address).await.status, 200);
+    reaches("fill", "filled").await;
+    place.simulator.expire_access_tokens();
+    for _ in 0..3 {
+        let reply = place.say_hello(address).await;
+        assert_eq!(reply.status, 503);
+        let told = reply.json()["error"]["message"].as_str().expect("text").to_owned();
+        assert_eq!(told, "The stored ChatGPT login could not be written.");
+    }
+    assert_eq!(place.simulator.counters().refreshes, 0, "no token was spent");
+    reaches("free", "freed").await;
+    assert_eq!(place.say_hello(address).await.status, 200);
+    assert_eq!(place.say_hello(address).await.status, 200);
+    reaches("end", "auth.json").await;
+    let counters = place.simulator.counters();
+    assert_eq!((counters.refreshes, counters.spent_refreshes), (1, 0));
 }

@@ -502,9 +502,25 @@ async fn a_token_refused_right_after_its_renewal_is_not_renewed_again() {
     let spent = login.credential().await.expect("a credential");
     let renewed = login.after_unauthorized(&spent).await.expect("renewed");
     assert_eq!(mark(login.after_unauthorized(&renewed).await), "rejected");
+    // That another token was taken says nothing of this one.
+    login.proven(&spent);
+    assert_eq!(mark(login.after_unauthorized(&renewed).await), "rejected");
     assert_eq!(setup.calls(), 1);
     tokio::time::advance(Duration::from_secs(61)).await;
     assert_eq!(mark(login.after_unauthorized(&renewed).await), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_taken_may_be_renewed_however_new_it_is() {
+    let setup = Setup::ending_in(60);
+    let login = setup.login();
+    let mut credential = login.credential().await.expect("a credential");
+    for round in 1..=3 {
+        let renewed = login.after_unauthorized(&credential).await.expect("renewed");
+        assert_eq!(setup.calls(), round);
+        login.proven(&renewed);
+        credential = renewed;
+    }
 }
 
 #[tokio::test(start_paused = true)]
