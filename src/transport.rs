@@ -36,6 +36,11 @@ pub type Transport = BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, B
 /// Shorter than what servers usually keep, so that a pooled connection is rarely a dead one.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+/// All answers come over one connection. What a client does not take of its answer stays in the
+/// window of that answer, and the window of the connection has room for hundreds of those: else a few
+/// clients that stand still would stop all others. Small ones are no slower: models are far slower.
+const HTTP2_STREAM_WINDOW: u32 = 256 << 10;
+const HTTP2_CONNECTION_WINDOW: u32 = 256 * HTTP2_STREAM_WINDOW;
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(15);
 const HTTP2_PING_ANSWER: Duration = Duration::from_secs(10);
 
@@ -150,6 +155,8 @@ impl Inner {
             .pool_idle_timeout(POOL_IDLE)
             .tcp_nodelay(true)
             .tcp_keepalive(TCP_KEEPALIVE)
+            .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .http2_keep_alive_interval(HTTP2_PING_EVERY)
             .http2_keep_alive_timeout(HTTP2_PING_ANSWER)
             .build()

@@ -13,6 +13,7 @@ mod field;
 mod files;
 mod floods;
 mod guards;
+mod h2;
 mod harness;
 mod keyring;
 mod leaving;
