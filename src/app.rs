@@ -82,6 +82,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 /// As long as the Codex client uses its list.
 const LIST_FRESH: Duration = Duration::from_mins(5);
 const LIST_PATIENCE: Duration = Duration::from_secs(5);
+/// For a listener that other machines can reach.
+const SHORTEST_TOKEN: usize = 16;
 /// How long other processes may hold the stored login.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(45);
 /// Where requests to an imitation in this process pretend to go.
@@ -114,6 +116,11 @@ pub enum Error {
     Open { address: IpAddr },
     #[error("a network scope of `any` needs the relay token: anybody at all could use your login")]
     OpenToAnybody,
+    #[error(
+        "the relay token has fewer than {SHORTEST_TOKEN} characters and could be guessed from the \
+         network: `airelays token rotate` makes one that cannot"
+    )]
+    ShortToken,
     #[error("TLS cannot be spoken with the given certificate and key")]
     Certificate(#[source] tls::Unusable),
     #[error("another relay {}serves {dir}", pid.map(|pid| format!("(process {pid}) ")).unwrap_or_default())]
@@ -238,6 +245,7 @@ pub async fn start(config: Arc<Config>, simulation: Option<Simulation>) -> Resul
 async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Error> {
     let instance = Instance::claim(&config.paths.data_dir, instance::PATIENCE).await?;
     let Front { listener, place, scope } = Front::open(&config).await?;
+    ensure_unguessable(&config, scope)?;
     let outside = Outside::new(beyond, &config).await?;
     if let Err(error) = outside.store.sweep() {
         tracing::debug!(error = &*error.to_string(), "cannot clear away what was left");
@@ -267,6 +275,17 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         imitation: outside.imitation,
         scratch: outside.scratch,
     })
+}
+
+/// On this machine a token may be as short as its owner likes.
+fn ensure_unguessable(config: &Config, scope: Scope) -> Result<(), Error> {
+    if scope == Scope::Loopback || !config.security.require_bearer_auth {
+        return Ok(());
+    }
+    // One that cannot be read now lets nobody in.
+    let token = describe::configured_token(config).current().ok().flatten();
+    let is_short = token.is_some_and(|token| token.expose().len() < SHORTEST_TOKEN);
+    if is_short { Err(Error::ShortToken) } else { Ok(()) }
 }
 
 /// What stands behind the routes.

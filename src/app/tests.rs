@@ -12,7 +12,7 @@ use crate::{
     sim::World,
 };
 
-const TOKEN: &str = "right";
+const TOKEN: &str = "right-and-long-enough";
 
 async fn relay(home: &TempDir, scope: &str) -> Server {
     let home = home.path().to_str().expect("text");

@@ -130,6 +130,7 @@ pub fn exit_code(failure: &Failure) -> ExitCode {
             | app::Error::Socket { .. }
             | app::Error::Open { .. }
             | app::Error::OpenToAnybody
+            | app::Error::ShortToken
             | app::Error::Certificate(_)
             | app::Error::Read { .. }
             | app::Error::Write { .. }

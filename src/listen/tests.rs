@@ -225,6 +225,48 @@ async fn odd_framing_is_refused_and_nothing_is_read_behind_a_chunked_body() {
     }
 }
 
+/// Where two programs on the way could see another end of a request, nobody else's is made of what
+/// follows.
+#[tokio::test]
+async fn p3_no_request_is_smuggled_behind_another() {
+    let server = Server::start(PATIENT).await;
+    let extension = format!("5;{}\r\nabcde\r\n0\r\n\r\n", "x".repeat(1 << 20));
+    let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(100_000));
+    let chunked = "Transfer-Encoding: chunked";
+    for (version, headers, body) in [
+        ("1.1", "Content-Length: 5, 5", "abcde"),
+        ("1.1", "Content-Length: 5, 6", "abcde"),
+        ("1.1", "Content-Length: +5", "abcde"),
+        ("1.1", "Content-Length: 0x5", "abcde"),
+        ("1.1", "Content-Length: 5\r\nContent-Length: 0", "abcde"),
+        ("1.1", "Transfer-Encoding: chunked, identity", "5\r\nabcde\r\n0\r\n\r\n"),
+        ("1.1", "Transfer-Encoding: identity, chunked", "5\r\nabcde\r\n0\r\n\r\n"),
+        ("1.1", "Transfer-Encoding: \x0bchunked", "5\r\nabcde\r\n0\r\n\r\n"),
+        ("1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", "0\r\n\r\n"),
+        ("1.1", "Transfer-Encoding : chunked", "0\r\n\r\n"),
+        ("1.0", chunked, "0\r\n\r\n"),
+        ("1.1", "X: a\rTransfer-Encoding: chunked", "0\r\n\r\n"),
+        ("1.1", chunked, "0x5\r\nabcde\r\n0\r\n\r\n"),
+        ("1.1", chunked, " 5\r\nabcde\r\n0\r\n\r\n"),
+        ("1.1", chunked, "5 ;x\r\nabcde\r\n0\r\n\r\n"),
+        ("1.1", chunked, "00000000000000005\r\nabcde\r\n0\r\n\r\n"),
+        ("1.1", chunked, "-5\r\nabcde\r\n0\r\n\r\n"),
+        ("1.1", chunked, "5\r\nabcdefgh\r\n0\r\n\r\n"),
+        ("1.1", chunked, &extension),
+        ("1.1", chunked, &trailers),
+    ] {
+        let request =
+            format!("POST /echo HTTP/{version}\r\nHost: x\r\n{headers}\r\n\r\n{body}{HELLO}");
+        let mut stream = server.connect().await;
+        // It may be closed before it has taken everything.
+        let _sent = stream.write_all(request.as_bytes()).await;
+        let answer = rest(&mut stream).await;
+        let shown: String = body.chars().take(40).collect();
+        assert!(answer.matches("HTTP/1.").count() <= 1, "{headers:?} {shown:?}: {answer}");
+        assert!(!answer.contains("hello"), "{headers:?} {shown:?}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_stops_arriving_is_given_up() {
     let pace = Pace { gap: SHORT, total: LONG };

@@ -43,6 +43,12 @@ async fn check_all_moments(relay: &Relay) {
                 check_nothing_stays(relay, n_left, when).await;
             }
         }
+        for path in ["/v1/responses/compact", "/no-tools/v1/responses/compact"] {
+            let body = Dialect::Responses.body(text).to_string();
+            leave_early(relay, &Ask::post(path, body).bearer(TOKEN)).await;
+            n_left += 1;
+            check_nothing_stays(relay, n_left, when).await;
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod log;
 mod login;
 mod naming;
 mod processes;
+mod redirects;
 mod requests;
 mod sign_in;
 mod soak;

@@ -112,7 +112,11 @@ fn b2_a_page_reaches_no_route_in_open_mode() {
 #[test]
 fn b2_what_is_no_json_is_refused_even_of_a_client_without_a_page() {
     let relay = Relay::open(&[]);
-    for path in ["/v1/responses", "/v1/chat/completions", "/no-tools/v1/completions"] {
+    let routes = |prefix: &str| {
+        ["responses", "responses/compact", "chat/completions", "completions"]
+            .map(|route| format!("{prefix}/{route}"))
+    };
+    for path in routes("/v1").iter().chain(&routes("/no-tools/v1")) {
         for content in ["text/plain", "application/x-www-form-urlencoded", ""] {
             let answer = relay.ask(&format!("POST {path}\nContent-Type: {content}"), "{}");
             assert_eq!(answer.status, 415, "{path} {content}");

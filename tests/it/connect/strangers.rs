@@ -2,6 +2,11 @@
 
 use std::process::{Command, Output, Stdio};
 
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+};
+
 use super::relay::{Relay, TOKEN};
 
 /// The real program, which is expected to refuse.
@@ -47,6 +52,27 @@ fn n1_an_open_relay_is_not_widened_by_accident() {
 }
 
 #[test]
+fn n1_a_token_that_can_be_guessed_is_not_enough_where_others_can_try() {
+    let short = ("AIRELAYS_BEARER_TOKEN", "fifteen-letters");
+    let output = serve(&["--host", "0.0.0.0"], &[short]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("fewer than 16 characters") && !said.contains(short.1), "{said}");
+    for variables in [
+        &[short][..],
+        &[("AIRELAYS_BEARER_TOKEN", "sixteen-letters-"), ("AIRELAYS_HOST", "0.0.0.0")],
+    ] {
+        let relay = Relay::start(variables);
+        let near = relay.address.port();
+        let head = format!(
+            "GET /v1/models\nHost: localhost:{near}\nAuthorization: Bearer {}",
+            variables[0].1
+        );
+        assert_eq!(relay.ask(&head, "").status, 200);
+    }
+}
+
+#[test]
 fn n1_it_is_when_the_owner_says_so_or_the_token_is_asked_for() {
     let wide = ("AIRELAYS_HOST", "0.0.0.0");
     let open = Relay::open(&[wide, ("AIRELAYS_ALLOW_OPEN_NETWORK", "1")]);
@@ -58,6 +84,79 @@ fn n1_it_is_when_the_owner_says_so_or_the_token_is_asked_for() {
     let head = format!("GET /v1/models\nHost: localhost\nAuthorization: Bearer {TOKEN}");
     assert_eq!(closed.ask(&head, "").status, 200);
     assert_eq!(closed.ask("GET /v1/models\nHost: localhost", "").status, 401);
+}
+
+/// Set in a world that has no other network than this machine, and many addresses.
+const INSIDE: &str = "AIRELAYS_TEST_OF_ADDRESSES";
+const SOURCES: [(&str, [u16; 3]); 8] = [
+    // What a scope of `loopback`, `private` and `any` says to it.
+    ("127.0.0.1", [200, 200, 200]),
+    ("127.9.9.9", [200, 200, 200]),
+    ("10.0.0.1", [403, 200, 200]),
+    ("100.64.0.1", [403, 200, 200]),
+    ("169.254.1.1", [403, 200, 200]),
+    ("203.0.113.7", [403, 403, 200]),
+    ("fd00::1", [403, 200, 200]),
+    ("2001:db8::1", [403, 403, 200]),
+];
+
+/// From real addresses, in a network namespace of its own where the system allows that.
+#[test]
+fn n2_an_address_decides_who_is_served() {
+    if std::env::var_os(INSIDE).is_some() {
+        return check_addresses();
+    }
+    let addresses: String = SOURCES
+        .iter()
+        .filter(|(source, _)| !source.starts_with("127."))
+        .map(|(source, _)| format!("ip address add {source} dev lo nodad 2>/dev/null || ip address add {source} dev lo\n"))
+        .collect();
+    let script = format!(
+        "ip link set lo up\n{addresses}exec \"$0\" --exact connect::strangers::n2_an_address_decides_who_is_served"
+    );
+    let unshare = |what: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net"]).args(what);
+        command.env(INSIDE, "1").output()
+    };
+    let may = unshare(&["ip", "link", "set", "lo", "up"]);
+    if !may.is_ok_and(|may| may.status.success()) {
+        println!("no network of its own is to be had here, so nothing was tried");
+        return;
+    }
+    let test = std::env::current_exe().expect("this test");
+    let output = unshare(&["/bin/sh", "-ec", &script, test.to_str().expect("text")]);
+    let output = output.expect("started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn check_addresses() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a thread");
+    for (number, scope) in ["loopback", "private", "any"].into_iter().enumerate() {
+        let relay = Relay::start(&[("AIRELAYS_HOST", "::"), ("AIRELAYS_NETWORK_SCOPE", scope)]);
+        let port = relay.address.port();
+        for (source, expected) in SOURCES {
+            let source: std::net::IpAddr = source.parse().expect("an address");
+            let asked = async {
+                let socket =
+                    if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+                let socket = socket.expect("a socket");
+                socket.bind((source, 0).into()).expect("its own address");
+                let near: std::net::IpAddr =
+                    if source.is_ipv4() { [127, 0, 0, 1].into() } else { source };
+                let mut stream = socket.connect((near, port).into()).await.expect("connected");
+                let head = format!(
+                    "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).await.expect("sent");
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.expect("an answer");
+                answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok())
+            };
+            assert_eq!(runtime.block_on(asked), Some(expected[number]), "{scope}: {source}");
+        }
+    }
 }
 
 #[test]
