@@ -106,11 +106,12 @@ fn n2_an_address_decides_who_is_served() {
     if std::env::var_os(INSIDE).is_some() {
         return check_addresses();
     }
-    let addresses: String = SOURCES
-        .iter()
-        .filter(|(source, _)| !source.starts_with("127."))
-        .map(|(source, _)| format!("ip address add {source} dev lo nodad 2>/dev/null || ip address add {source} dev lo\n"))
-        .collect();
+    let addresses = SOURCES.iter().filter(|(source, _)| !source.starts_with("127."));
+    let addresses = addresses.fold(String::new(), |all, (source, _)| {
+        // Of version 6 they must not wait until it is known that nobody has them.
+        let add = format!("ip address add {source} dev lo");
+        all + &format!("{add} nodad 2>/dev/null || {add}\n")
+    });
     let script = format!(
         "ip link set lo up\n{addresses}exec \"$0\" --exact connect::strangers::n2_an_address_decides_who_is_served"
     );
@@ -121,7 +122,7 @@ fn n2_an_address_decides_who_is_served() {
     };
     let may = unshare(&["ip", "link", "set", "lo", "up"]);
     if !may.is_ok_and(|may| may.status.success()) {
-        println!("no network of its own is to be had here, so nothing was tried");
+        // No network of its own is to be had here.
         return;
     }
     let test = std::env::current_exe().expect("this test");
