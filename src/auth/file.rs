@@ -100,6 +100,14 @@ pub struct Put {
     pub how: How,
 }
 
+/// A login that was forgotten.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    pub was_there: bool,
+    /// Why the keyring still has its key, if it has.
+    pub key_left: Option<NoKeyring>,
+}
+
 /// How a login is stored.
 #[derive(Clone, Debug)]
 pub enum How {
@@ -233,30 +241,23 @@ impl Store {
         Ok(Settled::CarriedOver(how))
     }
 
-    /// Forgets the login. Whether there was one.
+    /// Forgets the login, and then its key.
     ///
     /// # Errors
     ///
     /// When it is there and cannot be removed.
-    pub(super) fn delete(&self, _alone: &Lock) -> io::Result<bool> {
+    pub(super) fn delete(&self, _alone: &Lock) -> io::Result<Deleted> {
         let sealed = private_file::read_unlinked(&self.path, LIMIT).ok().flatten();
         let sealed = sealed.and_then(|json| Sealed::read(&json).ok().flatten());
         let was_there = private_file::remove(&self.path)?;
-        if let Some(Sealed { key, .. }) = sealed {
-            self.forget_named(&key);
-        }
-        Ok(was_there)
-    }
-
-    fn forget(&self, key: Option<&Key>) {
-        if let Some(key) = key {
-            self.forget_named(key.name());
-        }
+        let key_left = sealed.and_then(|Sealed { key, .. }| self.vault.forget(&key).err());
+        Ok(Deleted { was_there, key_left })
     }
 
     /// A key that opens nothing any more is rubbish, not a danger.
-    fn forget_named(&self, key: &str) {
-        if let Err(error) = self.vault.forget(key) {
+    fn forget(&self, key: Option<&Key>) {
+        let forgotten = key.map_or(Ok(false), |key| self.vault.forget(key.name()));
+        if let Err(error) = forgotten {
             tracing::debug!(error = &*error.to_string(), "a key stays in the keyring");
         }
     }
@@ -369,12 +370,12 @@ mod tests {
         let store = Store::new(&path, Vault::none());
         assert_eq!(store.describe().expect("nothing there"), None);
         let alone = store.try_lock().expect("asked").expect("free");
-        assert!(!store.delete(&alone).expect("nothing there"));
+        assert!(!store.delete(&alone).expect("nothing there").was_there);
         assert!(store.put(&alone, &login("acct", "r")).expect("written").old.is_none());
         let found = store.describe().expect("read").expect("there");
         assert_eq!(found.bound_account_id.as_deref(), Some("acct"));
         assert_eq!(found.issuer.as_deref(), Some("https://issuer.example"));
-        assert!(store.delete(&alone).expect("removed"));
+        assert!(store.delete(&alone).expect("removed").was_there);
         assert_eq!(store.stamp().expect("looked"), None);
     }
 

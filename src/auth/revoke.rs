@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use super::{
     Outage,
-    file::Store,
+    file::{Deleted, Store},
     issuer::{Content, Issuer, Unanswered},
     lock,
     stored::Record,
 };
-use crate::credential::Tokens;
+use crate::{credential::Tokens, keyring::NoKeyring};
 
 const REVOKE: &str = "/oauth/revoke";
 /// Nobody should wait long for a courtesy.
@@ -40,6 +40,8 @@ pub enum Revocation {
 pub struct SignedOut {
     pub deleted: bool,
     pub revocation: Revocation,
+    /// Why the keyring still has the key of the login, if it has.
+    pub key_left: Option<NoKeyring>,
 }
 
 /// The login is still there.
@@ -104,7 +106,8 @@ pub async fn sign_out(
     wait: Duration,
 ) -> Result<SignedOut, Kept> {
     if store.stamp().map_err(Kept::because)?.is_none() {
-        return Ok(SignedOut { deleted: false, revocation: Revocation::Nothing });
+        let revocation = Revocation::Nothing;
+        return Ok(SignedOut { deleted: false, revocation, key_left: None });
     }
     // Held until the end: a renewal meanwhile would bring the login back.
     let alone = lock(store, wait).await.map_err(Kept::because)?;
@@ -112,8 +115,8 @@ pub async fn sign_out(
         Ok(Some(found)) => revoke(issuer, &found.record, others).await,
         Ok(None) | Err(_) => Revocation::Nothing,
     };
-    let deleted = store.delete(&alone).map_err(Kept::because)?;
-    Ok(SignedOut { deleted, revocation })
+    let Deleted { was_there, key_left } = store.delete(&alone).map_err(Kept::because)?;
+    Ok(SignedOut { deleted: was_there, revocation, key_left })
 }
 
 #[cfg(test)]

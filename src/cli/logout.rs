@@ -34,9 +34,13 @@ pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
     let outcome =
         runtime.block_on(revoke::sign_out(&store, &issuer, others.as_ref(), app::LOCK_WAIT));
     runtime.shutdown_background();
-    let SignedOut { deleted, revocation } = outcome?;
+    let SignedOut { deleted, revocation, key_left } = outcome?;
     let revoked = matches!(revocation, Revocation::Done);
-    let notes = if deleted && !revoked { vec![told(&revocation, "The login")] } else { Vec::new() };
+    let unrevoked = (deleted && !revoked).then(|| told(&revocation, "The login"));
+    let unforgotten = key_left.map(|why| {
+        format!("Its key stays in the keyring ({}); it opens nothing any more.", chain(&why))
+    });
+    let notes: Vec<_> = unrevoked.into_iter().chain(unforgotten).collect();
     let section = Section::new("Upstream Session").toned(
         "Upstream auth",
         if deleted { "deleted" } else { "already empty" },

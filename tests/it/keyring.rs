@@ -109,4 +109,7 @@ async fn a_login_that_cannot_be_opened_is_told_and_left_alone() {
     let (done, said) = says(place.command("logout --json"));
     let said: Value = serde_json::from_str(&said).expect("a document");
     assert_eq!((done, &said["deleted"]), (true, &Value::Bool(true)), "{said}");
+    let left =
+        "Its key stays in the keyring (there is no keyring here); it opens nothing any more.";
+    assert!(said["notes"].as_array().expect("notes").contains(&left.into()), "{said}");
 }
