@@ -7,9 +7,10 @@
 //!
 //! Not here: the program's own secrets (`values`), names (`redact`).
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
-use memchr::{memchr_iter, memmem};
+use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use memchr::memchr_iter;
 
 use super::REDACTED;
 
@@ -45,9 +46,23 @@ const KINDS: &[Kind] = &[
     Kind { start: "hf_", least: 20, dots: 0 },
 ];
 
+/// Finds the beginnings of all kinds in one pass.
+static STARTS: LazyLock<Result<AhoCorasick, BuildError>> = LazyLock::new(|| {
+    let starts = KINDS.iter().map(|kind| kind.start);
+    AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(starts)
+});
+
+/// Where keys stand.
+fn keys(lines: &[u8]) -> Vec<Range<usize>> {
+    // So few words can always be looked for.
+    let Ok(starts) = &*STARTS else { return Vec::new() };
+    let found = starts.find_iter(lines);
+    found.filter_map(|it| KINDS.get(it.pattern().as_usize())?.at(lines, it.start())).collect()
+}
+
 /// Hides keys, and shortens base64, in lines of JSON.
 pub fn lines(lines: &mut Vec<u8>) {
-    let mut found: Vec<Range<usize>> = KINDS.iter().flat_map(|kind| kind.all_in(lines)).collect();
+    let mut found = keys(lines);
     let keys = found.len();
     found.extend(runs(lines));
     if found.is_empty() {
@@ -75,10 +90,6 @@ pub fn lines(lines: &mut Vec<u8>) {
 }
 
 impl Kind {
-    fn all_in<'a>(&'a self, lines: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
-        memmem::find_iter(lines, self.start).filter_map(|at| self.at(lines, at))
-    }
-
     /// The key that begins at `at`, if it is one.
     fn at(&self, lines: &[u8], at: usize) -> Option<Range<usize>> {
         // `task-force` is none, nor is what an escape ends with.
