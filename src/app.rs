@@ -213,13 +213,13 @@ impl Server {
                 // What is left then is not waited for by anybody.
                 let _long_enough = tokio::time::timeout(limits.grace, hurry).await;
             }
-            // What another process does for this one goes on without it.
-            login.is_safe().await;
         };
         tokio::select! {
             () = tasks.wait() => {}
             () = hurried => {}
         }
+        // What another process does for this one goes on without it.
+        let _nothing_is_lost = login.hold().await;
         if let Some(writer) = writer {
             writer.close();
         }

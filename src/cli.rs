@@ -258,7 +258,10 @@ impl Session<'_> {
 /// What other users of the machine could read or change to get at the login.
 fn exposed(config: &Config) -> Vec<(PathBuf, Exposure)> {
     let Config { file, paths, security, server, .. } = config;
-    let holding = |path: &Path| path.parent().map(Path::to_owned);
+    let holding = |path: &Path| {
+        let parent = path.parent()?;
+        Some(if parent.as_os_str().is_empty() { ".".into() } else { parent.to_owned() })
+    };
     // Of these the content is a secret.
     let mut secrets = vec![paths.auth_file(), security.bearer_token_file.clone()];
     secrets.extend(server.tls.as_ref().map(|tls| tls.key.clone()));
@@ -266,6 +269,7 @@ fn exposed(config: &Config) -> Vec<(PathBuf, Exposure)> {
     let mut places = vec![file.path.clone(), paths.data_dir.clone()];
     places
         .extend([holding(&file.path), holding(&security.bearer_token_file)].into_iter().flatten());
+    places.extend(server.tls.as_ref().and_then(|tls| holding(&tls.key)));
     places.dedup();
     let secrets = secrets.into_iter().map(|path| (path, true));
     let all = secrets.chain(places.into_iter().map(|path| (path, false)));

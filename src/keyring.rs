@@ -6,13 +6,13 @@
 //! other's.
 //!
 //! **Invariant:** no call outlasts its patience, and nothing of it goes on afterwards.
-//! **Invariant:** nobody is asked to unlock anything unless the caller allows it.
+//! **Invariant:** only [`unlock`] asks the owner for anything.
 //!
 //! Not here: what is kept there and when (`auth::vault`).
 
 use std::{collections::HashMap, error::Error, thread, time::Duration};
 
-use secret_service::{EncryptionType, Item, SecretService};
+use secret_service::{EncryptionType, SecretService};
 use zeroize::Zeroizing;
 
 /// Names one secret.
@@ -20,14 +20,6 @@ use zeroize::Zeroizing;
 pub struct Entry {
     pub service: &'static str,
     pub user: String,
-}
-
-/// What a call may cost its caller.
-#[derive(Clone, Copy, Debug)]
-pub struct Manners {
-    pub patience: Duration,
-    /// Whether the owner may be asked to unlock the keyring.
-    pub may_ask: bool,
 }
 
 /// Why a secret cannot be had or kept.
@@ -55,12 +47,15 @@ impl Entry {
 ///
 /// # Errors
 ///
-/// When the keyring does not say.
-pub fn get(entry: &Entry, manners: Manners) -> Result<Option<Zeroizing<Vec<u8>>>, NoKeyring> {
-    call(manners.patience, async |keyring| {
+/// When the keyring does not say. Some keyrings know of no entries while they are locked.
+pub fn get(entry: &Entry, patience: Duration) -> Result<Option<Zeroizing<Vec<u8>>>, NoKeyring> {
+    call(patience, async |keyring| {
         let found = keyring.search_items(entry.attributes()).await?;
-        let Some(item) = found.unlocked.first().or(found.locked.first()) else { return Ok(None) };
-        unlock(item, manners).await?;
+        let Some(item) = found.unlocked.first().or(found.locked.first()) else {
+            let is_locked = keyring.get_default_collection().await?.is_locked().await?;
+            return if is_locked { Err(NoKeyring::Locked) } else { Ok(None) };
+        };
+        item.ensure_unlocked().await?;
         Ok(Some(Zeroizing::new(item.get_secret().await?)))
     })
 }
@@ -70,15 +65,10 @@ pub fn get(entry: &Entry, manners: Manners) -> Result<Option<Zeroizing<Vec<u8>>>
 /// # Errors
 ///
 /// When the keyring does not say that it was kept.
-pub fn put(entry: &Entry, label: &str, secret: &[u8], manners: Manners) -> Result<(), NoKeyring> {
-    call(manners.patience, async |keyring| {
+pub fn put(entry: &Entry, label: &str, secret: &[u8], patience: Duration) -> Result<(), NoKeyring> {
+    call(patience, async |keyring| {
         let place = keyring.get_default_collection().await?;
-        if place.is_locked().await? {
-            if !manners.may_ask {
-                return Err(NoKeyring::Locked);
-            }
-            place.unlock().await?;
-        }
+        place.ensure_unlocked().await?;
         let kind = "application/octet-stream";
         place.create_item(label, entry.attributes(), secret, true, kind).await?;
         Ok(())
@@ -90,12 +80,12 @@ pub fn put(entry: &Entry, label: &str, secret: &[u8], manners: Manners) -> Resul
 /// # Errors
 ///
 /// When the keyring does not say that it is gone.
-pub fn remove(entry: &Entry, manners: Manners) -> Result<bool, NoKeyring> {
-    call(manners.patience, async |keyring| {
+pub fn remove(entry: &Entry, patience: Duration) -> Result<bool, NoKeyring> {
+    call(patience, async |keyring| {
         let found = keyring.search_items(entry.attributes()).await?;
         let mut was_there = false;
         for item in found.unlocked.iter().chain(&found.locked) {
-            unlock(item, manners).await?;
+            item.ensure_unlocked().await?;
             item.delete().await?;
             was_there = true;
         }
@@ -103,12 +93,13 @@ pub fn remove(entry: &Entry, manners: Manners) -> Result<bool, NoKeyring> {
     })
 }
 
-async fn unlock(item: &Item<'_>, manners: Manners) -> Result<(), NoKeyring> {
-    match (item.is_locked().await?, manners.may_ask) {
-        (false, _) => Ok(()),
-        (true, true) => Ok(item.unlock().await?),
-        (true, false) => Err(NoKeyring::Locked),
-    }
+/// Asks the owner to unlock the keyring. Blocks until that was done or declined.
+///
+/// # Errors
+///
+/// When it is still locked.
+pub fn unlock(patience: Duration) -> Result<(), NoKeyring> {
+    call(patience, async |keyring| Ok(keyring.get_default_collection().await?.unlock().await?))
 }
 
 /// Does `work` on a thread of its own, with whose end everything ends that belongs to it.

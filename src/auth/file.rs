@@ -97,6 +97,8 @@ pub struct Found {
 pub struct Put {
     /// What was there before, if it could be read.
     pub old: Option<Record>,
+    /// Why it could not, if it is sealed.
+    pub shut: Option<Unopened>,
     pub how: How,
 }
 
@@ -179,7 +181,11 @@ impl Store {
     /// When the disk refuses, or the keyring when there must be one; the old login is then as it
     /// was.
     pub(super) fn put(&self, _alone: &Lock, login: &Record) -> Result<Put, PutError> {
-        let old = self.load().ok().flatten();
+        let (old, shut) = match self.load() {
+            Ok(old) => (old, None),
+            Err(ReadError::Sealed(why)) => (None, Some(why)),
+            Err(_) => (None, None),
+        };
         let is_same = |old: &&Found| old.record.account_id() == login.account_id();
         let json = match old.as_ref().filter(is_same) {
             Some(old) => login.write_over(&old.json),
@@ -193,11 +199,12 @@ impl Store {
         };
         let content = written(json, key.as_ref())?;
         if let Err(error) = private_file::replace(&self.path, &content) {
-            self.forget(key.as_ref());
+            // It may be there all the same, and be of no use without its key.
+            self.forget(key.as_ref().filter(|key| !self.may_need(key)));
             return Err(error.into());
         }
         self.forget(old.as_ref().and_then(|old| old.key.as_ref()));
-        Ok(Put { old: old.map(|old| old.record), how })
+        Ok(Put { old: old.map(|old| old.record), shut, how })
     }
 
     /// Sees that the login is where it should be: not in the former program's entry of the keyring,
@@ -224,6 +231,7 @@ impl Store {
         let former = match self.vault.former() {
             Ok(Some(former)) => former,
             Ok(None) => return Ok(Settled::Nothing),
+            Err(error @ NoKeyring::Locked) => return Err(PutError::from(error).into()),
             Err(error) if self.vault.storage() == Storage::Keyring => {
                 return Err(PutError::from(error).into());
             }
@@ -247,11 +255,27 @@ impl Store {
     ///
     /// When it is there and cannot be removed.
     pub(super) fn delete(&self, _alone: &Lock) -> io::Result<Deleted> {
-        let sealed = private_file::read_unlinked(&self.path, LIMIT).ok().flatten();
-        let sealed = sealed.and_then(|json| Sealed::read(&json).ok().flatten());
+        let sealed = self.sealed();
         let was_there = private_file::remove(&self.path)?;
         let key_left = sealed.and_then(|Sealed { key, .. }| self.vault.forget(&key).err());
         Ok(Deleted { was_there, key_left })
+    }
+
+    /// Whether the file is sealed with `key`, as far as can be seen.
+    fn may_need(&self, key: &Key) -> bool {
+        match private_file::read_unlinked(&self.path, LIMIT) {
+            Ok(json) => json.is_some_and(|json| {
+                let sealed = Sealed::read(&json).ok().flatten();
+                sealed.is_some_and(|sealed| sealed.key == key.name())
+            }),
+            Err(_) => true,
+        }
+    }
+
+    /// The login as it is sealed, if it is.
+    fn sealed(&self) -> Option<Sealed> {
+        let json = private_file::read_unlinked(&self.path, LIMIT).ok()??;
+        Sealed::read(&json).ok()?
     }
 
     /// A key that opens nothing any more is rubbish, not a danger.
@@ -264,7 +288,7 @@ impl Store {
 
     /// The state of the file now, `None` when there is none.
     pub(super) fn stamp(&self) -> io::Result<Option<Stamp>> {
-        match fs::metadata(&self.path) {
+        match fs::symlink_metadata(&self.path) {
             Ok(found) => Ok(Some(Stamp {
                 device: found.dev(),
                 inode: found.ino(),

@@ -21,6 +21,7 @@ use std::{
 use http::uri::InvalidUri;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -87,7 +88,7 @@ struct Inner {
     /// Held by the one renewal that runs in this process.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Held while a token is being spent by this process.
-    spending: tokio::sync::Mutex<()>,
+    spending: Arc<tokio::sync::Mutex<()>>,
     /// Never locked across an await.
     state: Mutex<State>,
 }
@@ -154,7 +155,7 @@ impl Login {
             tasks,
             redactor,
             turn: Arc::default(),
-            spending: tokio::sync::Mutex::default(),
+            spending: Arc::default(),
             state: Mutex::default(),
         })))
     }
@@ -366,9 +367,10 @@ impl Login {
         }
     }
 
-    /// Waits until nothing would be lost by the end of this process.
-    pub async fn is_safe(&self) {
-        drop(self.0.spending.lock().await);
+    /// Waits until nothing would be lost by the end of this process; nothing will be, as long as what
+    /// this gives is held.
+    pub async fn hold(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.0.spending).lock_owned().await
     }
 
     /// Renews the login in this process and tells what came of it, for another.

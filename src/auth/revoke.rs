@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use super::{
     Outage,
-    file::{Deleted, Store},
+    file::{Deleted, ReadError, Store},
     issuer::{Content, Issuer, Unanswered},
     lock,
     stored::Record,
+    vault::Unopened,
 };
 use crate::{credential::Tokens, keyring::NoKeyring};
 
@@ -32,6 +33,8 @@ pub enum Revocation {
     Shared,
     /// Another issuer made it than the one that is set.
     Foreign,
+    /// It is sealed, and its key was not to be had.
+    Unopened(Unopened),
     Failed(Unanswered),
 }
 
@@ -113,6 +116,7 @@ pub async fn sign_out(
     let alone = lock(store, wait).await.map_err(Kept::because)?;
     let revocation = match store.load() {
         Ok(Some(found)) => revoke(issuer, &found.record, others).await,
+        Err(ReadError::Sealed(why)) => Revocation::Unopened(why),
         Ok(None) | Err(_) => Revocation::Nothing,
     };
     let Deleted { was_there, key_left } = store.delete(&alone).map_err(Kept::because)?;

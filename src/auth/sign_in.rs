@@ -19,6 +19,7 @@ use super::{
     issuer::{Issuer, Unanswered},
     lock,
     stored::Record,
+    vault::Unopened,
 };
 use crate::{
     clock::Clock,
@@ -74,6 +75,8 @@ pub struct Completed {
 pub struct Saved {
     pub how: How,
     pub replaced: Option<Replaced>,
+    /// Why the login that was replaced could not be opened, and so not be looked at.
+    pub shut: Option<Unopened>,
 }
 
 /// The login that was there before.
@@ -284,9 +287,9 @@ impl SignIn {
         let alone = lock(&self.store, self.lock_wait).await.map_err(SignInError::unsaved)?;
         let store = self.store.clone();
         let saved = tokio::task::spawn_blocking(move || {
-            let Put { old, how } = store.put(&alone, &record)?;
+            let Put { old, shut, how } = store.put(&alone, &record)?;
             let replaced = old.map(|old| Replaced::by(old, &record));
-            Ok::<_, PutError>(Saved { how, replaced })
+            Ok::<_, PutError>(Saved { how, replaced, shut })
         });
         Ok(saved.await.map_err(SignInError::unsaved)??)
     }

@@ -5,14 +5,11 @@
 //! the disk is full, and are asked once here, not at every renewal.
 //!
 //! **Invariant:** with [`Storage::File`] the keyring is never asked.
-//! **Invariant:** the owner is asked to unlock the keyring only where [`Vault::ask`] was called.
+//! **Invariant:** the owner is asked to unlock the keyring by [`Vault::unlock`] alone.
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +20,7 @@ use zeroize::Zeroizing;
 use super::sealed::{Key, Sealed, Shut};
 use crate::{
     id,
-    keyring::{self, Entry, Manners, NoKeyring},
+    keyring::{self, Entry, NoKeyring},
 };
 
 /// The service that entries have in the keyring.
@@ -31,9 +28,9 @@ pub const SERVICE: &str = "AIRelays Auth";
 /// The same of the program's former name.
 const FORMER_SERVICE: &str = "AIRelay Auth";
 /// An unlocked keyring answers at once.
-const PROBING: Manners = Manners { patience: Duration::from_secs(2), may_ask: false };
+const PROBING: Duration = Duration::from_secs(2);
 /// The owner has to find the password.
-const ASKING: Manners = Manners { patience: Duration::from_mins(1), may_ask: true };
+const ASKING: Duration = Duration::from_mins(1);
 
 /// Where logins are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +60,6 @@ pub struct Vault(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     storage: Storage,
-    /// Whether the owner may be asked to unlock the keyring, once.
-    may_ask: AtomicBool,
     known: Mutex<Option<Key>>,
     /// The data directories that entries of the former program may be named after.
     homes: Vec<PathBuf>,
@@ -87,8 +82,9 @@ impl Unopened {
     /// Whether the same may work in a moment.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Keyring(_) => true,
-            Self::NotAsked | Self::NoKey | Self::Shut(_) => false,
+            // Some keyrings know of no keys while they are locked.
+            Self::Keyring(_) | Self::NoKey => true,
+            Self::NotAsked | Self::Shut(_) => false,
         }
     }
 }
@@ -133,17 +129,19 @@ impl Vault {
     }
 
     fn with(storage: Storage, key: Option<Key>, homes: Vec<PathBuf>) -> Self {
-        Self(Arc::new(Inner {
-            storage,
-            may_ask: AtomicBool::new(false),
-            known: Mutex::new(key),
-            homes,
-        }))
+        Self(Arc::new(Inner { storage, known: Mutex::new(key), homes }))
     }
 
-    /// The next call that finds the keyring locked may ask the owner to unlock it.
-    pub fn ask(&self) {
-        self.0.may_ask.store(true, Ordering::Relaxed);
+    /// Asks the owner to unlock the keyring, and waits for that as long as he may need.
+    ///
+    /// # Errors
+    ///
+    /// When it is still locked.
+    pub fn unlock(&self) -> Result<(), NoKeyring> {
+        match self.0.storage {
+            Storage::File => Ok(()),
+            Storage::Auto | Storage::Keyring => keyring::unlock(ASKING),
+        }
     }
 
     pub fn storage(&self) -> Storage {
@@ -166,7 +164,7 @@ impl Vault {
             Some(key) => key,
             None if self.0.storage == Storage::File => return Err(Unopened::NotAsked),
             None => {
-                let secret = keyring::get(&entry(&sealed.key), self.manners())?;
+                let secret = keyring::get(&entry(&sealed.key), PROBING)?;
                 let key = secret.and_then(|secret| Key::of(&sealed.key, &secret));
                 key.ok_or(Unopened::NoKey)?
             }
@@ -186,8 +184,7 @@ impl Vault {
             return Ok(Place::Open(None));
         }
         let key = Key::draw().map_err(|error| NoKeyring::Failed(error.to_string()))?;
-        let kept =
-            keyring::put(&entry(key.name()), "AIRelays login key", key.expose(), self.manners());
+        let kept = keyring::put(&entry(key.name()), "AIRelays login key", key.expose(), PROBING);
         match (kept, self.0.storage) {
             (Ok(()), _) => {
                 *self.0.known.lock() = Some(key.clone());
@@ -208,9 +205,13 @@ impl Vault {
             return Ok(());
         }
         match self.place()? {
-            Place::Sealed(key) => self.forget(key.name()).map(drop),
-            Place::Open(_) => Ok(()),
+            Place::Sealed(key) => {
+                // Some keyrings ask before they forget anything; that it is kept was the question.
+                let _tried = self.forget(key.name());
+            }
+            Place::Open(_) => {}
         }
+        Ok(())
     }
 
     /// Takes the key `name` out of the keyring, because nothing is sealed with it any more.
@@ -238,16 +239,12 @@ impl Vault {
         for service in [SERVICE, FORMER_SERVICE] {
             for home in &self.0.homes {
                 let entry = Entry { service, user: former_user(home) };
-                if let Some(json) = keyring::get(&entry, self.manners())? {
+                if let Some(json) = keyring::get(&entry, PROBING)? {
                     return Ok(Some(Former { json, entry }));
                 }
             }
         }
         Ok(None)
-    }
-
-    fn manners(&self) -> Manners {
-        if self.0.may_ask.swap(false, Ordering::Relaxed) { ASKING } else { PROBING }
     }
 }
 

@@ -26,8 +26,9 @@ use crate::{
     auth::{
         browser, device,
         file::{How, Store},
-        opener, revoke,
-        sign_in::{Completed, Progress, Replaced, SignIn, SignInError, Span},
+        opener,
+        revoke::{self, Revocation},
+        sign_in::{Completed, Progress, Replaced, Saved, SignIn, SignInError, Span},
     },
     clock::Clock,
     config::{Config, shown},
@@ -93,7 +94,8 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
 fn unlock(terminal: &Terminal, store: &Store) {
     if let Err(NoKeyring::Locked) = store.vault().prepare() {
         terminal.note(UNLOCK);
-        store.vault().ask();
+        // Whether that was done shows when the login is prepared.
+        let _unlocked = store.vault().unlock();
     }
 }
 
@@ -117,7 +119,7 @@ async fn sign_in(
     }
     let work = async {
         let completed = take(session, config, options, &with).await?;
-        let notes = settle(session, &with, completed.saved.replaced.as_ref()).await;
+        let notes = settle(session, &with, &completed.saved).await;
         Ok((completed, notes))
     };
     tokio::select! {
@@ -215,8 +217,11 @@ fn tell(terminal: &Terminal, why: Option<&'static str>, progress: Progress<'_>) 
 }
 
 /// Ends the login that was replaced, and says what the owner should know of it.
-async fn settle(session: &Session<'_>, with: &SignIn, replaced: Option<&Replaced>) -> Vec<String> {
-    let Some(Replaced { other, former }) = replaced else { return Vec::new() };
+async fn settle(session: &Session<'_>, with: &SignIn, saved: &Saved) -> Vec<String> {
+    if let Some(why) = &saved.shut {
+        return vec![logout::told(&Revocation::Unopened(why.clone()), "The former login")];
+    }
+    let Some(Replaced { other, former }) = &saved.replaced else { return Vec::new() };
     let told = other
         .iter()
         .map(|other| format!("The stored login of another account, {other}, was replaced."));

@@ -65,6 +65,11 @@ pub fn told(revocation: &Revocation, login: &str) -> String {
         Revocation::Shared => format!(
             "{login} was not revoked: the Codex CLI uses the same one, and `codex logout` ends it."
         ),
+        Revocation::Unopened(why) => format!(
+            "{login} was not revoked: it could not be opened, because {}. It may stay valid for a \
+             while.",
+            chain(why)
+        ),
         Revocation::Foreign => format!(
             "{login} was not revoked: another sign-in server made it than the one that is set."
         ),

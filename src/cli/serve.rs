@@ -125,11 +125,14 @@ fn login(session: &Session<'_>, config: &Config) -> Store {
         )),
         Ok(Settled::Sealed) => terminal.tell("The login was encrypted with a key in the keyring."),
         Err(error) if error.is_locked() => {
-            terminal.tell("The keyring is locked; the relay needs the key of the login from it.");
+            terminal.tell("The keyring is locked; the relay needs it for the login.");
             unlock(store.clone());
         }
         Err(SettleError::Put(error)) => {
             terminal.warn(&format!("The login is not encrypted: {}", chain(&error)));
+        }
+        Err(SettleError::Read(error)) if !store.path().exists() => {
+            terminal.warn(&format!("The login in the keyring cannot be used: {}", chain(&error)));
         }
         // It is told below.
         Err(SettleError::Read(_)) | Ok(Settled::Nothing) => {}
@@ -141,11 +144,16 @@ fn login(session: &Session<'_>, config: &Config) -> Store {
 /// Asks the owner to unlock the keyring. Nobody waits for that: there may be nobody to do it, and the
 /// relay looks again whenever the login is needed.
 fn unlock(store: Store) {
-    store.vault().ask();
     let asking = thread::Builder::new().name("unlock".to_owned());
     let _asking = asking.spawn(move || {
-        if let Err(error) = store.settle() {
-            tracing::debug!(error = &*chain(&error), "the keyring stays locked");
+        // Nothing is held meanwhile that somebody else could need.
+        match store.vault().unlock() {
+            Err(error) => tracing::debug!(error = &*chain(&error), "the keyring stays locked"),
+            Ok(()) => {
+                if let Err(error) = store.settle() {
+                    tracing::debug!(error = &*chain(&error), "the login stays where it is");
+                }
+            }
         }
     });
 }

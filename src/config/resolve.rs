@@ -83,7 +83,8 @@ pub fn paths(values: &mut Values<'_>) -> Option<(Paths, PathBuf)> {
     let moving = Moving { data_dir, former };
     let logs_dir = moving.below(values, &table::LOGS_DIR, "logs");
     let token_file = moving.below(values, &table::BEARER_TOKEN_FILE, "relay-token");
-    let former_data_dir = values.home.map(paths::former_data_dir);
+    let is_default = matches!(moving.data_dir.origin, Origin::Default);
+    let former_data_dir = values.home.filter(|_| is_default).map(paths::former_data_dir);
     Some((Paths { data_dir: moving.data_dir.value, logs_dir, former_data_dir }, token_file))
 }
 

@@ -9,7 +9,7 @@
 
 use std::{ops::Range, sync::LazyLock};
 
-use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
 use memchr::memchr_iter;
 
 use super::REDACTED;
@@ -52,12 +52,38 @@ static STARTS: LazyLock<Result<AhoCorasick, BuildError>> = LazyLock::new(|| {
     AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(starts)
 });
 
-/// Where keys stand.
+/// Where keys stand. Each byte is looked at a few times at most, whatever the lines say.
 fn keys(lines: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
     // So few words can always be looked for.
-    let Ok(starts) = &*STARTS else { return Vec::new() };
-    let found = starts.find_iter(lines);
-    found.filter_map(|it| KINDS.get(it.pattern().as_usize())?.at(lines, it.start())).collect()
+    let Ok(starts) = &*STARTS else { return found };
+    let mut from = 0;
+    while let Some(start) = starts.find(Input::new(lines).range(from..)) {
+        from = start.end();
+        let Some(kind) = KINDS.get(start.pattern().as_usize()) else { continue };
+        if !begins(lines, start.start()) {
+            continue;
+        }
+        let rest = kind.rest(&lines[start.end()..]);
+        // What begins within it would end with it, and be as little of a key.
+        from += rest.len;
+        if rest.is_key {
+            found.push(start.start()..start.end() + rest.len);
+        }
+    }
+    found
+}
+
+/// Whether a word may begin at `at`: `task-force` is no `sk-`, but an escape is no part of a word.
+fn begins(lines: &[u8], at: usize) -> bool {
+    let before = &lines[..at];
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let is_escape = match before {
+        [.., b'\\', last] => b"ntrbf".contains(last),
+        [.., b'\\', b'u', a, b, c, d] => [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()),
+        _ => false,
+    };
+    is_escape || !before.last().is_some_and(is_word)
 }
 
 /// Hides keys, and shortens base64, in lines of JSON.
@@ -90,28 +116,23 @@ pub fn lines(lines: &mut Vec<u8>) {
 }
 
 impl Kind {
-    /// The key that begins at `at`, if it is one.
-    fn at(&self, lines: &[u8], at: usize) -> Option<Range<usize>> {
-        // `task-force` is none, nor is what an escape ends with.
-        let before = at.checked_sub(1).and_then(|before| lines.get(before)).copied();
-        if before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            let is_after_escape =
-                at >= 2 && lines[at - 2] == b'\\' && b"ntrbf".contains(&lines[at - 1]);
-            if !is_after_escape {
-                return None;
-            }
-        }
-        let from = at + self.start.len();
+    /// What follows the beginning of a key.
+    fn rest(&self, after: &[u8]) -> Rest {
         let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(byte);
-        let rest = lines[from..].iter().take_while(is_part).count();
+        let length = after.iter().take_while(is_part).count();
         // A full stop after a key is not a part of it.
-        let rest =
-            rest - lines[from..from + rest].iter().rev().take_while(|byte| **byte == b'.').count();
-        let key = &lines[from..from + rest];
+        let stops = after[..length].iter().rev().take_while(|byte| **byte == b'.').count();
+        let key = &after[..length - stops];
         let is_random = key.iter().any(u8::is_ascii_digit);
-        let dots = memchr_iter(b'.', key).count();
-        (rest >= self.least && is_random && dots >= self.dots).then_some(at..from + rest)
+        let is_key =
+            key.len() >= self.least && is_random && memchr_iter(b'.', key).count() >= self.dots;
+        Rest { len: key.len(), is_key }
     }
+}
+
+struct Rest {
+    len: usize,
+    is_key: bool,
 }
 
 /// Where base64 stands that is too long to be written down.
@@ -184,6 +205,9 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected);
         }
+        let escaped =
+            r#"{"a":"\u201csk-proj-abc123DEF456ghi789jkl\u201d \u003csk-0123456789abcdefghij>"}"#;
+        assert_eq!(shown(escaped), r#"{"a":"\u201c[REDACTED]\u201d \u003c[REDACTED]>"}"#);
         for text in [
             r#"{"a":"a task-force of risk-averse desk-workers, sk-learn-and-other-libraries"}"#,
             r#"{"a":"eyJust one dot.here and no more than that, 1234567890"}"#,
@@ -210,6 +234,15 @@ mod tests {
         assert_eq!(shown(&number), number);
         assert_eq!(shown(&"a".repeat(RUN - 1)), "a".repeat(RUN - 1));
         assert_eq!(shown(&"a".repeat(RUN)), "[256 bytes of base64]");
+    }
+
+    /// If each beginning were followed to the end of its run, this would take for ever.
+    #[test]
+    fn many_beginnings_cost_no_more_than_one() {
+        for start in ["sk-", "rt.", "glpat-", "de-sk-", "eyJ", "Bearer "] {
+            let text = start.repeat((8 << 20) / start.len());
+            assert!(shown(&text).len() <= text.len());
+        }
     }
 
     #[test]

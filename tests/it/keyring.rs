@@ -103,8 +103,11 @@ async fn a_login_that_cannot_be_opened_is_told_and_left_alone() {
         assert_eq!(std::fs::read_to_string(place.login_file()).expect("there"), SHUT);
     }
     // A new login helps, and signing out does.
+    let unrevoked =
+        "was not revoked: it could not be opened, because there is no keyring here. It may";
     let (done, said) = says(place.command("login --device"));
     assert!(done && said.contains("(not encrypted: there is no keyring here)"), "{said}");
+    assert!(said.contains(&format!("The former login {unrevoked}")), "{said}");
     write(&place.login_file(), SHUT);
     let (done, said) = says(place.command("logout --json"));
     let said: Value = serde_json::from_str(&said).expect("a document");

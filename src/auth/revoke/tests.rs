@@ -31,6 +31,7 @@ fn store(setup: &Setup, (refresh, access): (&str, &str), issuer: &str) -> Store 
 fn word(revocation: &Revocation) -> String {
     match revocation {
         Revocation::Failed(why) => format!("failed: {why}"),
+        Revocation::Unopened(why) => format!("unopened: {why}"),
         Revocation::Done | Revocation::Nothing | Revocation::Shared | Revocation::Foreign => {
             format!("{revocation:?}").to_lowercase()
         }

@@ -42,7 +42,7 @@ pub async fn run(
     }
     let saved = with.save(record).await?;
     let mut notes = vec![ADVICE.to_owned()];
-    notes.extend(settle(session, with, saved.replaced.as_ref()).await);
+    notes.extend(settle(session, with, &saved).await);
     let completed = Completed { account_id, email, plan_type, saved };
     Ok((completed, notes))
 }
