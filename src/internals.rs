@@ -20,7 +20,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    auth::stored::Record,
+    auth::{
+        sealed::{Key, Sealed},
+        stored::Record,
+    },
     wire::{
         json::{self, Doc},
         reply::{
@@ -179,8 +182,12 @@ fn is_json(text: &[u8]) -> Value {
     }
 }
 
-/// A stored login is read or refused, and what is read can be described.
+/// A stored login is read or refused, and what is read can be described. One that is sealed is not
+/// opened by a key that it was not sealed with.
 pub fn stored_login(data: &[u8]) {
+    if let (Ok(Some(sealed)), Some(key)) = (Sealed::read(data), Key::of("key", &[7; 32])) {
+        assert!(sealed.open(&key).is_err(), "what nobody sealed is open");
+    }
     if let Ok(record) = Record::read(data) {
         let described = format!("{:?}", record.describe());
         for secret in [&record.tokens.access, &record.tokens.refresh].into_iter().flatten() {

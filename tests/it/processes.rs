@@ -1,4 +1,4 @@
-//! What other programs of the machine can see of the program's processes.
+//! What other programs and users of the machine get to see of the program and its files.
 
 use std::{
     fs,
@@ -12,12 +12,16 @@ use std::{
 
 use rustix::process::{Pid, geteuid};
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+};
 
 use crate::harness::{
     TOKEN,
     dialect::Dialect::Chat,
     eventually,
-    http::{Ask, Connection},
+    http::{Answering, Ask, Connection},
     place::Place,
     program::{NO_BUS, Program},
 };
@@ -136,4 +140,111 @@ fn l4_no_process_leaves_a_core_or_shows_its_memory() {
         assert_eq!(limit(process.id()), "0 0", "{line}");
         assert_eq!(owner(process.id()), 0, "{line}");
     }
+}
+
+/// Where the other user finds what the test has set up for it.
+const OTHER: &str = "AIRELAYS_TEST_OF_ANOTHER_USER";
+
+/// With everything that there is to know but the token.
+#[tokio::test(flavor = "multi_thread")]
+async fn l1_another_user_gets_nothing() {
+    if let Ok(told) = std::env::var(OTHER) {
+        return try_as_another(&told).await;
+    }
+    if !geteuid().is_root() {
+        // Only root can become somebody else.
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let test = folder.path().join("test");
+    let copy =
+        Command::new("cp").arg(std::env::current_exe().expect("this test")).arg(&test).status();
+    assert!(copy.expect("started").success());
+    let place = Place::new().await;
+    // As in a home that others may look into, with a directory that the program made.
+    fs::set_permissions(place.home.path(), fs::Permissions::from_mode(0o755)).expect("set");
+    let own = place.home.path().join(".airelays");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).expect("set");
+    let socket = own.join("relay.sock");
+    let mut relay = Program::spawn(place.serve());
+    let port = relay.address().port();
+    let second = tempfile::tempdir().expect("a folder");
+    let serve =
+        format!("serve --unix-socket {} --data-dir {}", socket.display(), second.path().display());
+    let mut at_socket = Program::spawn(place.command(&serve));
+    at_socket.says("Unix socket:");
+    let told = format!("{port} {} {}", socket.display(), place.home.path().display());
+    let mut command = Command::new(&test);
+    command.args(["--exact", "processes::l1_another_user_gets_nothing"]).env(OTHER, told);
+    let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output().expect("started");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    // The owner does not need to be told where.
+    std::os::unix::net::UnixStream::connect(&socket).expect("connected");
+}
+
+async fn try_as_another(told: &str) {
+    assert_eq!(geteuid().as_raw(), NOBODY);
+    let told: Vec<_> = told.split(' ').collect();
+    let [port, socket, home] = told[..] else { unreachable!("{told:?}") };
+    let address = ([127, 0, 0, 1], port.parse().expect("a port")).into();
+    for ask in [Ask::get("/v1/models"), Ask::get("/v1/models").bearer("guessed")] {
+        let reply = Answering::to(address, &ask.bytes()).await.whole().await;
+        assert_eq!(reply.status, 401);
+    }
+    let refused = |what: std::io::Result<()>, name: &str| {
+        let error = what.expect_err(name).kind();
+        assert_eq!(error, std::io::ErrorKind::PermissionDenied, "{name}");
+    };
+    refused(std::os::unix::net::UnixStream::connect(socket).map(drop), "the socket");
+    let folder = Path::new(home).join(".airelays");
+    refused(fs::read_dir(&folder).map(drop), "the folder");
+    for file in ["auth.json", "relay-token", "auth.json.lock", "logs", "relay.sock"] {
+        refused(fs::File::open(folder.join(file)).map(drop), file);
+    }
+}
+
+/// A neighbour has 16 million addresses on loopback alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn r2_many_addresses_take_bounded_memory_and_block_nobody_else() {
+    let place = Place::new().await;
+    let mut serve = place.serve();
+    serve.env("AIRELAYS_LOGGING_ENABLED", "false").env("AIRELAYS_FAILED_AUTH_MAX_ATTEMPTS", "2");
+    let mut relay = Program::spawn(serve);
+    let address = relay.address();
+    let guess = Ask::get("/v1/models").bearer("guessed").header("connection", "close").bytes();
+    let from = async |a: u8, b: u8| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 1, a, b], 0).into()).expect("an address of this machine");
+        let mut stream = socket.connect(address).await.expect("connected");
+        stream.write_all(&guess).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()).unwrap_or(0)
+    };
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(from(0, 1).await);
+    }
+    assert_eq!(statuses, [401, 401, 429, 429], "blocked");
+    let before = resident(relay.id());
+    for a in 0..20 {
+        for b in 2..202 {
+            assert_eq!(from(a, b).await, 401);
+        }
+    }
+    let grown = resident(relay.id()).saturating_sub(before);
+    assert!(grown < 8 << 10, "{grown} kB");
+    assert_eq!(from(0, 1).await, 429, "still blocked");
+    let owner = Ask::get("/v1/models").bearer(TOKEN).bytes();
+    assert_eq!(Answering::to(address, &owner).await.whole().await.status, 200);
+}
+
+/// In kilobytes.
+fn resident(process: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()));
+    let status = status.expect("alive");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
