@@ -82,14 +82,20 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
     let config = Arc::new(session.settings_with(flags)?);
     Session::ensure_own(&config)?;
     ensure_token(&config)?;
-    let beyond = if options.simulate {
+    let store = (!options.simulate).then(|| app::store(&config));
+    let beyond = if let Some(store) = &store {
+        let apart = Some(apart(session, &config)?);
+        Beyond::Network { store: store.clone(), apart }
+    } else {
         let simulator = simulator(&options.world)?;
         Beyond::Imitation(Simulation { simulator, port: options.simulator_port })
-    } else {
-        Beyond::Network { store: login(session, &config), apart: Some(apart(session, &config)?) }
     };
     let shown = Arc::clone(&config);
     let ready = |server: &Server| {
+        // Only now is the data directory this relay's alone.
+        if let Some(store) = &store {
+            settle(session, &shown, store);
+        }
         let banner = banner(session, &shown, server.place(), server.simulator_address());
         // The relay serves whether or not anybody reads this.
         let _shown = session.terminal.answer(&banner, None::<&()>);
@@ -111,9 +117,9 @@ fn apart(session: &Session<'_>, config: &Config) -> Result<Apart, Failure> {
     Ok(apart.map_err(|source| app::Error::System { what: "its own name", source })?)
 }
 
-/// The owner's login, after seeing that it is where it should be.
-fn login(session: &Session<'_>, config: &Config) -> Store {
-    let (store, terminal) = (app::store(config), &session.terminal);
+/// Sees that the owner's login is where it should be, and says what is wrong with it.
+fn settle(session: &Session<'_>, config: &Config, store: &Store) {
+    let terminal = &session.terminal;
     match store.settle() {
         Ok(Settled::CarriedOver(how)) => terminal.tell(&format!(
             "The login that an earlier AIRelays kept in the keyring was taken over{}. That one has \
@@ -137,8 +143,7 @@ fn login(session: &Session<'_>, config: &Config) -> Store {
         // It is told below.
         Err(SettleError::Read(_)) | Ok(Settled::Nothing) => {}
     }
-    warn_of_login(session, config, &store);
-    store
+    warn_of_login(session, config, store);
 }
 
 /// Asks the owner to unlock the keyring. Nobody waits for that: there may be nobody to do it, and the
