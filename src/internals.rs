@@ -24,6 +24,8 @@ use crate::{
         sealed::{Key, Sealed},
         stored::Record,
     },
+    redact::Redactor,
+    secret::Secret,
     wire::{
         json::{self, Doc},
         reply::{
@@ -44,6 +46,7 @@ pub const PARTS: &[(&str, Part)] = &[
     ("callback", callback),
     ("host", host),
     ("json", json),
+    ("log", log),
     ("replies", replies),
     ("requests", requests),
     ("settings", settings),
@@ -180,6 +183,22 @@ fn is_json(text: &[u8]) -> Value {
         Ok(value) => value,
         Err(error) => panic!("{error}: {}", String::from_utf8_lossy(text)),
     }
+}
+
+/// What is hidden in a line of the log leaves a line of JSON, and is hidden once and for all.
+pub fn log(data: &[u8]) {
+    let redactor = Redactor::new();
+    redactor.replace("test", [Secret::new("hidden-by-its-value")]);
+    let text = String::from_utf8_lossy(data);
+    let Ok(mut line) = serde_json::to_vec(&(&text, 7, &text)) else { return };
+    line.push(b'\n');
+    redactor.lines(&mut line);
+    let read: Result<Value, _> = serde_json::from_slice(&line);
+    assert!(read.is_ok(), "no JSON any more: {}", String::from_utf8_lossy(&line));
+    assert_eq!(memchr::memchr_iter(b'\n', &line).count(), 1, "another number of lines");
+    let once = line.clone();
+    redactor.lines(&mut line);
+    assert_eq!(line, once, "something was left the first time");
 }
 
 /// A stored login is read or refused, and what is read can be described. One that is sealed is not
