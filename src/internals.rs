@@ -185,7 +185,7 @@ fn is_json(text: &[u8]) -> Value {
     }
 }
 
-/// What is hidden in a line of the log leaves a line of JSON, and is hidden once and for all.
+/// What is hidden in a line of the log leaves a line of JSON, and the secret that is known is hidden.
 pub fn log(data: &[u8]) {
     let redactor = Redactor::new();
     redactor.replace("test", [Secret::new("hidden-by-its-value")]);
@@ -196,9 +196,8 @@ pub fn log(data: &[u8]) {
     let read: Result<Value, _> = serde_json::from_slice(&line);
     assert!(read.is_ok(), "no JSON any more: {}", String::from_utf8_lossy(&line));
     assert_eq!(memchr::memchr_iter(b'\n', &line).count(), 1, "another number of lines");
-    let once = line.clone();
-    redactor.lines(&mut line);
-    assert_eq!(line, once, "something was left the first time");
+    let hidden = b"hidden-by-its-value";
+    assert!(memchr::memmem::find(&line, hidden).is_none(), "a secret is shown");
 }
 
 /// A stored login is read or refused, and what is read can be described. One that is sealed is not

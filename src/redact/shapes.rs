@@ -99,15 +99,16 @@ pub fn lines(lines: &mut Vec<u8>) {
     let mut out = Vec::with_capacity(lines.len());
     let mut copied = 0;
     for (number, range) in marked {
-        if range.start < copied {
-            // A part of what has gone already.
+        // A part of it may have gone already.
+        let start = range.start.max(copied);
+        if start >= range.end {
             continue;
         }
-        out.extend_from_slice(&lines[copied..range.start]);
+        out.extend_from_slice(&lines[copied..start]);
         if number < keys {
             out.extend_from_slice(REDACTED.as_bytes());
         } else {
-            out.extend_from_slice(format!("[{} bytes of base64]", range.len()).as_bytes());
+            out.extend_from_slice(format!("[{} bytes of base64]", range.end - start).as_bytes());
         }
         copied = range.end;
     }
