@@ -8,7 +8,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -35,21 +34,6 @@ export async function waitFor(what, probe, milliseconds = 20_000) {
     if (answer) return answer;
     assert.ok(Date.now() < deadline, `${what}: not within ${milliseconds} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-// A port below those that the system hands out by itself, so that nothing else gets it first.
-async function freePort() {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const bound = await new Promise((done) => {
-      server.once("error", () => done(false));
-      server.listen(port, "127.0.0.1", () => done(true));
-    });
-    if (!bound) continue;
-    await new Promise((done) => server.close(done));
-    return port;
   }
 }
 
@@ -102,8 +86,8 @@ class Simulator {
 export function withRelay(body) {
   return async () => {
     const home = await mkdtemp(join(tmpdir(), "airelays-js-"));
-    const [port, inside] = [await freePort(), await freePort()];
-    const args = ["serve", "--simulate", "--simulator-port", `${inside}`, "--port", `${port}`];
+    // The system chooses the ports, and the relay says which they are.
+    const args = ["serve", "--simulate", "--simulator-port", "0", "--port", "0"];
     const env = {
       PATH: process.env.PATH,
       HOME: home,
@@ -118,11 +102,12 @@ export function withRelay(body) {
     const gone = new Promise((resolve, reject) => relay.on("exit", resolve).on("error", reject));
     const output = () => Buffer.concat(said).toString();
     try {
-      await waitFor("the relay is ready", async () => {
+      const [port, inside] = await waitFor("the relay is ready", () => {
         assert.equal(relay.exitCode, null, `the relay ended:\n${output()}`);
-        return fetch(`http://127.0.0.1:${port}/healthz`).then((answer) => answer.ok, () => false);
+        const said = [/Port: +(\d+)/, /Address: +(http:\S+)\n/].map((line) => line.exec(output())?.[1]);
+        return said.every(Boolean) && said;
       });
-      const sim = new Simulator(`http://127.0.0.1:${inside}`);
+      const sim = new Simulator(inside);
       const connect = (how = {}) =>
         new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: TOKEN, maxRetries: 0, timeout: 20_000, ...how });
       await body({ client: connect(), connect, sim });
