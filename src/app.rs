@@ -9,6 +9,7 @@ mod front;
 mod instance;
 pub mod memory;
 mod outside;
+mod signals;
 
 use std::{
     future::Future,
@@ -16,7 +17,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     pin::pin,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,15 +25,12 @@ use axum::Router;
 use futures_util::{FutureExt, future::FusedFuture};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::{
-    net::TcpListener,
-    runtime::Runtime,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::{net::TcpListener, runtime::Runtime, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::front::Place;
 pub(crate) use self::outside::Beyond;
+pub use self::signals::interrupted;
 use self::{front::Front, instance::Instance, outside::Outside};
 use crate::{
     address::Scope,
@@ -507,6 +505,19 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
     })
 }
 
+/// Does `work` on the threads that everything runs on. A thread that still waits for something when
+/// it is done holds nobody up.
+///
+/// # Errors
+///
+/// When the system has no threads left.
+pub fn run<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
+}
+
 /// The threads that everything runs on.
 ///
 /// # Errors
@@ -521,51 +532,9 @@ pub fn runtime() -> Result<Runtime, Error> {
         .map_err(|source| Error::System { what: "threads", source })?;
     let within = runtime.enter();
     // A file that must not grow is then an error like a full disk, and not the end.
-    let _heeded = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+    drop(signals::heed(&[SignalKind::from_raw(Signal::XFSZ.as_raw())]));
     drop(within);
     Ok(runtime)
-}
-
-/// Done when the terminal has gone, unless the program was started to outlive it (`nohup`).
-async fn hung_up() {
-    if !is_ignored(Signal::HUP)
-        && let Ok(mut hangup) = signal(SignalKind::hangup())
-    {
-        hangup.recv().await;
-    } else {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Whether whoever started the program asked for `signal` to be ignored. Where nobody says, it is
-/// left as it is.
-fn is_ignored(signal: Signal) -> bool {
-    static IGNORED: LazyLock<Option<u64>> = LazyLock::new(|| {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-        u64::from_str_radix(mask.trim(), 16).ok()
-    });
-    let bit = u32::try_from(signal.as_raw() - 1).ok().and_then(|bit| 1_u64.checked_shl(bit));
-    match (*IGNORED, bit) {
-        (Some(ignored), Some(bit)) => ignored & bit != 0,
-        (None, _) | (_, None) => true,
-    }
-}
-
-/// Done when the owner wants the program to stop: Ctrl-C, SIGTERM, or the end of the terminal.
-pub async fn interrupted() {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            tracing::warn!(error = &*error.to_string(), "SIGTERM will not be noticed");
-            return drop(tokio::signal::ctrl_c().await);
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-        () = hung_up() => {}
-    }
 }
 
 /// Serves until told to stop. `ready` is called once, when all is bound, and `stopping` when it is
@@ -581,8 +550,7 @@ pub(crate) fn serve(
     stopping: &dyn Fn(),
 ) -> Result<(), Error> {
     listen::raise_descriptor_limit();
-    let runtime = runtime()?;
-    let served = runtime.block_on(async {
+    run(async {
         let server = put_together(config, beyond).await?;
         ready(&server);
         let stopping = async {
@@ -592,10 +560,7 @@ pub(crate) fn serve(
         // The second is listened for once the first was heard.
         server.run(stopping, interrupted()).await;
         Ok(())
-    });
-    // Whoever was in a hurry does not wait for what is of no use any more.
-    runtime.shutdown_background();
-    served
+    })?
 }
 
 /// Renews a login as another process of this program has asked.
@@ -606,11 +571,9 @@ pub(crate) fn serve(
 ///
 /// When the system has no threads, or the issuer is no address. No token has been spent then.
 pub(crate) fn renew(job: apart::Job) -> Result<apart::Report, Error> {
-    let runtime = runtime()?;
-    let report = runtime.block_on(async {
-        let heeded = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-        // Whoever listens for them is not ended by them.
-        let deaf: Vec<_> = heeded.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+    run(async {
+        let ends = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let deaf = signals::heed(&ends);
         let network = network(job.connect_timeout);
         let (settings, spent) = job.into_parts();
         let (clock, redactor) = (Clock::system(), Redactor::new());
@@ -619,9 +582,7 @@ pub(crate) fn renew(job: apart::Job) -> Result<apart::Report, Error> {
         let report = login.map_err(|_| Error::Address)?.report(spent).await;
         drop(deaf);
         Ok(report)
-    });
-    runtime.shutdown_background();
-    report
+    })?
 }
 
 /// Serves the imitation of the upstream alone, on this machine.
@@ -630,13 +591,13 @@ pub(crate) fn renew(job: apart::Job) -> Result<apart::Report, Error> {
 ///
 /// When the listener cannot be bound.
 pub fn simulate(simulator: &Simulator, port: u16, ready: &dyn Fn(SocketAddr)) -> Result<(), Error> {
-    runtime()?.block_on(async {
+    run(async {
         let listener = bind(LOOPBACK, port).await?;
         ready(local_address(&listener)?);
         let ending = Ending::at(interrupted());
         listen::serve(plain(listener), simulator.router(), IMITATION, ending).await;
         Ok(())
-    })
+    })?
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {

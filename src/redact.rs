@@ -166,6 +166,12 @@ const HARMLESS_PARAMETERS: &[&str] = &[
     "stream",
 ];
 
+/// Whether `c` could steer a terminal, turn the direction of text, or end a line.
+pub fn is_steering(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The value of a header as it may be written down. `name` is in lower case, as `http` keeps it.
 pub fn header<'a>(name: &str, value: Cow<'a, str>) -> Cow<'a, str> {
     if is_secret_header(name, &value) {

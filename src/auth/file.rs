@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     sealed::{Key, Sealed},
-    stored::{Malformed, Record, StoredLogin},
+    stored::{Malformed, Record, StoredIn, StoredLogin},
     vault::{Place, Storage, Unopened, Vault},
 };
 use crate::{
@@ -170,7 +170,10 @@ impl Store {
     pub fn describe_former(&self) -> Result<Option<StoredLogin>, NoKeyring> {
         let former = self.vault.former()?;
         let login = former.and_then(|former| Record::read(&former.json).ok());
-        Ok(login.map(|login| StoredLogin { stored_in: Some("keyring-entry"), ..login.describe() }))
+        Ok(login.map(|login| StoredLogin {
+            stored_in: Some(StoredIn::KeyringEntry),
+            ..login.describe()
+        }))
     }
 
     /// Stores `login` in place of the old one. What the file held besides stays if it is the same
@@ -255,7 +258,7 @@ impl Store {
     ///
     /// When it is there and cannot be removed.
     pub(super) fn delete(&self, _alone: &Lock) -> io::Result<Deleted> {
-        let sealed = self.sealed();
+        let sealed = self.sealed().ok().flatten();
         let was_there = private_file::remove(&self.path)?;
         let key_left = sealed.and_then(|Sealed { key, .. }| self.vault.forget(&key).err());
         Ok(Deleted { was_there, key_left })
@@ -263,19 +266,14 @@ impl Store {
 
     /// Whether the file is sealed with `key`, as far as can be seen.
     fn may_need(&self, key: &Key) -> bool {
-        match private_file::read_unlinked(&self.path, LIMIT) {
-            Ok(json) => json.is_some_and(|json| {
-                let sealed = Sealed::read(&json).ok().flatten();
-                sealed.is_some_and(|sealed| sealed.key == key.name())
-            }),
-            Err(_) => true,
-        }
+        let sealed = self.sealed();
+        sealed.map_or(true, |sealed| sealed.is_some_and(|sealed| sealed.key == key.name()))
     }
 
     /// The login as it is sealed, if it is.
-    fn sealed(&self) -> Option<Sealed> {
-        let json = private_file::read_unlinked(&self.path, LIMIT).ok()??;
-        Sealed::read(&json).ok()?
+    fn sealed(&self) -> io::Result<Option<Sealed>> {
+        let json = private_file::read_unlinked(&self.path, LIMIT)?;
+        Ok(json.and_then(|json| Sealed::read(&json).ok().flatten()))
     }
 
     /// A key that opens nothing any more is rubbish, not a danger.
@@ -352,7 +350,7 @@ impl Found {
 
     /// What the login says about itself.
     pub fn describe(&self) -> StoredLogin {
-        let stored_in = Some(if self.key.is_some() { "keyring" } else { "file" });
+        let stored_in = Some(if self.key.is_some() { StoredIn::Keyring } else { StoredIn::File });
         StoredLogin { stored_in, ..self.record.describe() }
     }
 

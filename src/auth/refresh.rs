@@ -273,6 +273,9 @@ impl Login {
     /// The upstream has taken `credential`: if it refuses it later, another may help.
     pub fn proven(&self, credential: &Credential) {
         let mut state = self.0.state.lock();
+        if state.is_proven {
+            return;
+        }
         let known = state.known.as_ref().and_then(|known| known.login.as_ref().ok());
         let is_current = known.and_then(|login| login.credential.as_ref().ok());
         if is_current.is_some_and(|current| current.is_same_token(credential)) {

@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     credential::{AccountId, Claims, Tokens},
     keyring::NoKeyring,
+    redact::is_steering,
 };
 
 type Cause = Arc<dyn Error + Send + Sync>;
@@ -220,9 +221,10 @@ impl fmt::Display for Denial {
 
 /// `text` on one line, without what could steer a terminal or turn the direction of writing.
 fn cleaned(text: &str) -> String {
-    let is_invisible = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let is_invisible =
+        |c: char| matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let shown = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut shown = shown.chars().filter(|c| !c.is_control() && !is_invisible(*c));
+    let mut shown = shown.chars().filter(|c| !is_steering(*c) && !is_invisible(*c));
     let mut out: String = shown.by_ref().take(MOST_CHARS).collect();
     if shown.next().is_some() {
         out.push('…');

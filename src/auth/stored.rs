@@ -61,12 +61,23 @@ pub struct StoredLogin {
     pub bound_account_id: Option<String>,
     pub has_openai_api_key: bool,
     pub last_refresh: Option<String>,
-    /// `file`, `keyring` (sealed with a key from there) or `keyring-entry` (a former program's), as far
-    /// as that is known here. Not a field of the reference.
-    pub stored_in: Option<&'static str>,
+    /// As far as that is known here. Not a field of the reference.
+    pub stored_in: Option<StoredIn>,
     /// As in [`Record`]. Not a field of the reference.
     #[serde(skip)]
     pub issuer: Option<String>,
+}
+
+/// Where a login is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoredIn {
+    /// In an open file.
+    File,
+    /// In a file that is sealed with a key from the keyring.
+    Keyring,
+    /// In the keyring itself, as a former program left it.
+    KeyringEntry,
 }
 
 /// What kind of login is stored.

@@ -204,12 +204,9 @@ impl Vault {
         if self.0.storage != Storage::Keyring {
             return Ok(());
         }
-        match self.place()? {
-            Place::Sealed(key) => {
-                // Some keyrings ask before they forget anything; that it is kept was the question.
-                let _tried = self.forget(key.name());
-            }
-            Place::Open(_) => {}
+        if let Place::Sealed(key) = self.place()? {
+            // Some keyrings ask before they forget anything; that it is kept was the question.
+            let _tried = self.forget(key.name());
         }
         Ok(())
     }

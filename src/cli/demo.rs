@@ -67,8 +67,7 @@ pub fn run(terminal: &Terminal, once: bool, port: Option<u16>) -> Result<(), Fai
     let path = &config.security.bearer_token_file;
     let token =
         relay_token::rotate(path).map_err(Failure::file("write the relay token to", path))?;
-    let runtime = app::runtime()?;
-    runtime.block_on(show(terminal, Arc::new(config), token, once))
+    app::run(show(terminal, Arc::new(config), token, once))?
 }
 
 async fn show(

@@ -81,11 +81,7 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
     Session::ensure_own(&config)?;
     let store = app::store(&config);
     unlock(&session.terminal, &store);
-    let runtime = app::runtime()?;
-    let outcome = runtime.block_on(sign_in(session, &config, store, options));
-    // A thread that still waits for the lock of the file must not hold up the end.
-    runtime.shutdown_background();
-    let (completed, notes) = outcome?;
+    let (completed, notes) = app::run(sign_in(session, &config, store, options))??;
     let report = summary(session, &config, &completed, &notes);
     session.terminal.answer(&report, None::<&()>)
 }

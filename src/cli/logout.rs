@@ -30,11 +30,8 @@ pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
     let store = app::store(&config);
     let issuer = app::issuer(&config)?;
     let others = codex_tokens(session);
-    let runtime = app::runtime()?;
-    let outcome =
-        runtime.block_on(revoke::sign_out(&store, &issuer, others.as_ref(), app::LOCK_WAIT));
-    runtime.shutdown_background();
-    let SignedOut { deleted, revocation, key_left } = outcome?;
+    let signing_out = revoke::sign_out(&store, &issuer, others.as_ref(), app::LOCK_WAIT);
+    let SignedOut { deleted, revocation, key_left } = app::run(signing_out)??;
     let revoked = matches!(revocation, Revocation::Done);
     let unrevoked = (deleted && !revoked).then(|| told(&revocation, "The login"));
     let unforgotten = key_left.map(|why| {

@@ -25,6 +25,7 @@ use crate::{
     app,
     auth::{import::ImportError, revoke::Kept, sign_in::SignInError},
     config::{Environment, Problems, Unwritable},
+    redact,
 };
 
 /// Why a command did not do its work.
@@ -188,9 +189,9 @@ impl Terminal {
         let text = match json {
             Some(json) => {
                 let text = serde_json::to_string_pretty(json).map_err(io::Error::from);
-                text.map(|text| armoured(&text) + "\n")
+                text.map(|text| armoured(&(text + "\n")))
             }
-            None => Ok(report.render(self.is_colored)),
+            None => Ok(report.render(self.is_colored).into_bytes()),
         };
         text.and_then(|text| write(&mut io::stdout().lock(), &text)).map_err(Failure::Output)
     }
@@ -261,8 +262,8 @@ fn painted(text: &str, code: &str, is_colored: bool) -> String {
     if is_plain { text.to_owned() } else { format!("\x1b[{code}m{text}\x1b[0m") }
 }
 
-fn write(to: &mut impl Write, text: &str) -> io::Result<()> {
-    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+fn write(to: &mut impl Write, text: impl AsRef<[u8]>) -> io::Result<()> {
+    match to.write_all(text.as_ref()).and_then(|()| to.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
@@ -405,30 +406,20 @@ impl Tone {
 }
 
 /// JSON without anything that could steer a terminal: all but ASCII is escaped, and so is DEL.
-fn armoured(json: &str) -> String {
-    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
-        if c.is_ascii() && c != '\x7f' {
-            out.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a string cannot fail.
-                let _written = write!(out, "\\u{unit:04x}");
-            }
+fn armoured(json: &str) -> Vec<u8> {
+    json.chars().fold(Vec::with_capacity(json.len()), |mut out, c| {
+        match u8::try_from(c) {
+            Ok(byte) if byte.is_ascii() && c != '\x7f' => out.push(byte),
+            Ok(_) | Err(_) => redact::literal::push_unicode(c, &mut out),
         }
         out
     })
 }
 
-/// Characters that change in which direction text is shown, or end a line.
-fn is_steering(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// `text` with the characters spelt out that could steer a terminal.
 fn visible(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if is_steering(c) {
+        if redact::is_steering(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);

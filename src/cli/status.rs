@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     app,
+    auth::stored::StoredIn,
     config::{Config, Effective, Origin, Storage, shown},
     describe::{Auth, Present, Relay},
     transport::chain,
@@ -109,8 +110,8 @@ fn auth_section(auth: &Auth) -> Section {
 fn storage(auth: &Auth) -> String {
     let mode = auth.storage_mode;
     match auth.login.stored_in {
-        Some("keyring") => format!("{mode} (encrypted; the key is in the keyring)"),
-        Some("file") if mode != "file" => format!("{mode} (not encrypted)"),
+        Some(StoredIn::Keyring) => format!("{mode} (encrypted; the key is in the keyring)"),
+        Some(StoredIn::File) if mode != "file" => format!("{mode} (not encrypted)"),
         Some(_) | None => mode.to_owned(),
     }
 }

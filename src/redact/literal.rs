@@ -117,7 +117,7 @@ fn push_characters(text: &str, out: &mut Vec<u8>) -> usize {
 }
 
 /// Appends `\uXXXX`, twice for a character beyond the basic plane.
-pub(super) fn push_unicode(character: char, out: &mut Vec<u8>) {
+pub fn push_unicode(character: char, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for unit in character.encode_utf16(&mut [0; 2]) {
         let digit = |shift: u32| DIGITS[usize::from(*unit >> shift & 15)];

@@ -17,7 +17,7 @@ use base64::{
 };
 use http::HeaderMap;
 
-use crate::{object::Object, wire::identity::masked};
+use crate::{object::Object, redact::is_steering, wire::identity::masked};
 
 const MESSAGE_LIMIT: usize = 2 << 10;
 const NAME_LIMIT: usize = 200;
@@ -173,7 +173,7 @@ pub fn is_page(text: &str) -> bool {
 /// `text` on one line, cut to `limit` bytes.
 fn clean(text: &str, limit: usize) -> Option<String> {
     let mut clean = String::with_capacity(text.len().min(limit));
-    for c in text.chars().map(|c| if is_harmful(c) { ' ' } else { c }) {
+    for c in text.chars().map(|c| if is_steering(c) { ' ' } else { c }) {
         if clean.len() + c.len_utf8() > limit {
             break;
         }
@@ -193,12 +193,6 @@ fn without_tokens(text: &str) -> String {
         if is_token { format!("[redacted]{}", &piece[word.len()..]) } else { piece.to_owned() }
     };
     text.split_inclusive(ends_word).map(piece).collect()
-}
-
-/// Characters that steer terminals or turn the direction of text around.
-fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
