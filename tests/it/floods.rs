@@ -9,49 +9,39 @@ use std::{
 };
 
 use rustix::process::Pid;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
+use tokio::io::AsyncWriteExt;
 
 use crate::harness::{
     TOKEN,
     dialect::Dialect::{self, Chat},
     http::{Answering, Ask},
     place::Place,
+    process::number,
     program::Program,
+    raw,
 };
 
 /// An upstream that says one thing for ever, and how much of it was taken.
 async fn flood(unit: String) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
     let taken = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&taken);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let (unit, counting) = (unit.clone(), Arc::clone(&counting));
-            tokio::spawn(async move {
-                let mut request = vec![0; 64 << 10];
-                let read = socket.read(&mut request).await.unwrap_or(0);
-                let is_asked = request[..read].starts_with(b"POST ");
-                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
-                let _sent = socket.write_all(head.as_bytes()).await;
-                while is_asked && socket.write_all(unit.as_bytes()).await.is_ok() {
-                    counting.fetch_add(unit.len(), Ordering::Relaxed);
-                }
-            });
+    let address = raw::each(move |mut socket, request| {
+        let (unit, counting) = (unit.clone(), Arc::clone(&counting));
+        async move {
+            let is_asked = request.starts_with(b"POST ");
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+            let _sent = socket.write_all(head.as_bytes()).await;
+            while is_asked && socket.write_all(unit.as_bytes()).await.is_ok() {
+                counting.fetch_add(unit.len(), Ordering::Relaxed);
+            }
         }
     });
-    (address, taken)
+    (address.await, taken)
 }
 
-/// In kilobytes.
-fn resident(process: Pid) -> u64 {
-    let status = format!("/proc/{}/status", process.as_raw_nonzero());
-    let status = std::fs::read_to_string(status).expect("alive");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+/// The most memory that it ever had, in kilobytes.
+fn most_memory(process: Pid) -> u64 {
+    number(process, "VmHWM:")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +67,7 @@ async fn u2_an_upstream_without_end_is_given_up_and_held_in_bounds() {
         command.env("AIRELAYS_LOGGING_ENABLED", "false");
         let mut relay = Program::spawn(command);
         let address = relay.address();
-        let before = resident(relay.id());
+        let before = most_memory(relay.id());
         let body = if is_streamed { Chat.streamed("hello") } else { Chat.body("hello") };
         let ask = Ask::post(Chat.path(), body.to_string()).bearer(TOKEN).bytes();
         let reply = Answering::to(address, &ask).await.whole().await;
@@ -87,7 +77,7 @@ async fn u2_an_upstream_without_end_is_given_up_and_held_in_bounds() {
         assert_eq!(message, expected);
         // What is on its way in buffers is more than what was read.
         assert!(taken.load(Ordering::Relaxed) < (most + 64) << 20, "{what}");
-        let grown = resident(relay.id()) - before;
+        let grown = most_memory(relay.id()) - before;
         let most = u64::try_from(2 * most + 64).expect("small");
         assert!(grown < most << 10, "{what}: {grown} kB");
     }
@@ -95,24 +85,11 @@ async fn u2_an_upstream_without_end_is_given_up_and_held_in_bounds() {
 
 /// An upstream that says this to whoever asks for an answer, and ends.
 async fn saying(text: Vec<u8>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let text = text.clone();
-            tokio::spawn(async move {
-                let mut request = vec![0; 64 << 10];
-                let _read = socket.read(&mut request).await;
-                let length = text.len();
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-                );
-                let _sent = socket.write_all(head.as_bytes()).await;
-                let _sent = socket.write_all(&text).await;
-            });
-        }
-    });
-    address
+    let length = text.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {length}\r\nConnection: close"
+    );
+    raw::answering(head, text).await.0
 }
 
 const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}\n\n";

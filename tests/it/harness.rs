@@ -8,7 +8,9 @@ pub mod dialect;
 pub mod http;
 pub mod log;
 pub mod place;
+pub mod process;
 pub mod program;
+pub mod raw;
 
 use std::{
     fs::{self, File},

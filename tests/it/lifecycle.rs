@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use rustix::process::Signal;
@@ -32,6 +32,15 @@ fn streamed(text: &str) -> Vec<u8> {
 
 fn home() -> TempDir {
     tempfile::tempdir().expect("a folder")
+}
+
+/// A relay before the simulator, of a shell that has done `first`.
+fn serve_after(first: &str, home: &TempDir) -> Command {
+    let script = format!("{first} && exec \"$0\" serve --simulate --port 0");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_airelays")]).env_clear();
+    command.env("HOME", home.path()).env("AIRELAYS_BEARER_TOKEN", TOKEN);
+    command
 }
 
 #[tokio::test]
@@ -70,11 +79,7 @@ async fn an_open_stream_may_end_after_the_program_was_told_to_stop() {
 #[tokio::test]
 async fn who_is_to_outlive_the_terminal_does() {
     let home = home();
-    let mut command = std::process::Command::new("/bin/sh");
-    let serve = "trap '' HUP; exec \"$0\" serve --simulate --port 0";
-    command.args(["-c", serve, env!("CARGO_BIN_EXE_airelays")]).env_clear();
-    command.env("HOME", home.path()).env("AIRELAYS_BEARER_TOKEN", TOKEN);
-    let mut program = Program::spawn(command);
+    let mut program = Program::spawn(serve_after("trap '' HUP", &home));
     let address = program.address();
     for _ in 0..3 {
         program.send(Signal::HUP);
@@ -89,10 +94,7 @@ async fn who_is_to_outlive_the_terminal_does() {
 #[tokio::test]
 async fn a_log_that_cannot_grow_costs_records_and_nothing_else() {
     let home = home();
-    let mut command = std::process::Command::new("/bin/sh");
-    let serve = "ulimit -f 100 && exec \"$0\" serve --simulate --port 0";
-    command.args(["-c", serve, env!("CARGO_BIN_EXE_airelays")]).env_clear();
-    command.env("HOME", home.path()).env("AIRELAYS_BEARER_TOKEN", TOKEN);
+    let mut command = serve_after("ulimit -f 100", &home);
     command.env("AIRELAYS_RATE_LIMIT_BURST", "1000");
     let mut program = Program::spawn(command);
     let address = program.address();

@@ -23,6 +23,7 @@ use crate::harness::{
     eventually,
     http::{Answering, Ask, Connection},
     place::Place,
+    process::{number, renewing_for},
     program::{NO_BUS, Program},
 };
 
@@ -35,18 +36,6 @@ fn seen(process: Pid) -> [String; 2] {
         let path = format!("/proc/{}/{file}", process.as_raw_nonzero());
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).replace('\0', " ")
     })
-}
-
-/// All processes that `parent` has started and that still run.
-fn children(parent: Pid) -> Vec<Pid> {
-    let number = parent.as_raw_nonzero();
-    let path = format!("/proc/{number}/task");
-    let tasks = fs::read_dir(path).expect("alive").flatten();
-    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .filter_map(|number| Pid::from_raw(number.parse().ok()?))
-        .collect()
 }
 
 /// Everybody may look at these.
@@ -70,7 +59,7 @@ async fn l3_no_secret_stands_in_arguments_or_environments() {
     let body = Chat.body("hello").to_string();
     asking.send(&Ask::post(Chat.path(), body).bearer(TOKEN).bytes()).await;
     eventually("a token is spent", || place.simulator.counters().refreshes == 1).await;
-    let renewing = children(relay.id());
+    let renewing = renewing_for(relay.id());
     assert_eq!(renewing.len(), 1);
     let [arguments, environment] = seen(renewing[0]);
     assert!(arguments.contains("renew-login"), "{arguments}");
@@ -228,23 +217,15 @@ async fn r2_many_addresses_take_bounded_memory_and_block_nobody_else() {
         statuses.push(from(0, 1).await);
     }
     assert_eq!(statuses, [401, 401, 429, 429], "blocked");
-    let before = resident(relay.id());
+    let before = number(relay.id(), "VmRSS:");
     for a in 0..20 {
         for b in 2..202 {
             assert_eq!(from(a, b).await, 401);
         }
     }
-    let grown = resident(relay.id()).saturating_sub(before);
+    let grown = number(relay.id(), "VmRSS:").saturating_sub(before);
     assert!(grown < 8 << 10, "{grown} kB");
     assert_eq!(from(0, 1).await, 429, "still blocked");
     let owner = Ask::get("/v1/models").bearer(TOKEN).bytes();
     assert_eq!(Answering::to(address, &owner).await.whole().await.status, 200);
-}
-
-/// In kilobytes.
-fn resident(process: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()));
-    let status = status.expect("alive");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

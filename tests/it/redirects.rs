@@ -1,17 +1,6 @@
 //! Those beyond the relay send it elsewhere, and say what is not for its clients.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
-
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
+use std::{net::SocketAddr, sync::atomic::Ordering};
 
 use crate::harness::{
     MODEL, TOKEN,
@@ -19,28 +8,8 @@ use crate::harness::{
     http::{Answering, Ask},
     place::Place,
     program::Program,
+    raw::answering,
 };
-
-/// Answers everything with `head`, an empty line and `body`. How often it was asked.
-async fn answering(head: String, body: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counting = Arc::clone(&asked);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            counting.fetch_add(1, Ordering::SeqCst);
-            let head = head.clone();
-            tokio::spawn(async move {
-                let mut request = vec![0; 64 << 10];
-                let _read = socket.read(&mut request).await;
-                let _sent = socket.write_all(format!("{head}\r\n\r\n").as_bytes()).await;
-                let _sent = socket.write_all(body).await;
-            });
-        }
-    });
-    (address, asked)
-}
 
 /// With the token of the login in its head, a request that follows gives it away.
 #[tokio::test(flavor = "multi_thread")]
@@ -53,11 +22,11 @@ async fn u6_nobody_is_followed_elsewhere() {
         "308 Permanent Redirect",
     ] {
         let (elsewhere, followed) =
-            answering("HTTP/1.1 200 OK\r\nConnection: close".to_owned(), b"{}").await;
+            answering("HTTP/1.1 200 OK\r\nConnection: close".to_owned(), b"{}".to_vec()).await;
         let head = format!(
             "HTTP/1.1 {status}\r\nLocation: http://{elsewhere}/x\r\nContent-Length: 0\r\nConnection: close"
         );
-        let (beyond, asked) = answering(head, b"").await;
+        let (beyond, asked) = answering(head, Vec::new()).await;
         let place = Place::new().await;
         let directed = |line: &str, what: &str, address: SocketAddr| {
             let mut command = place.command(line);
@@ -104,7 +73,7 @@ async fn u7_headers_of_the_upstream_reach_no_client() {
                 X-Secret: canary\r\nServer: canary\r\nAccess-Control-Allow-Origin: *\r\n\
                 X-Odd: \u{e9}canary\r\nConnection: close, x-secret";
     let body = b"data: {\"type\":\"response.output_text.delta\",\"item_id\":\"m\",\"output_index\":0,\"content_index\":0,\"delta\":\"hello\"}\n\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"output\":[]}}\n\n";
-    let (beyond, _) = answering(head.to_owned(), body).await;
+    let (beyond, _) = answering(head.to_owned(), body.to_vec()).await;
     let place = Place::new().await;
     let mut serve = place.serve();
     serve.env("AIRELAYS_UPSTREAM_BASE_URL", format!("http://{beyond}"));

@@ -18,6 +18,7 @@ use crate::harness::{
     dialect::Dialect::{Chat, Completions, Responses},
     http::{Answering, Ask, Connection, Piece, Reply},
     place::Place,
+    process::number,
 };
 
 const SECONDS: u64 = 4;
@@ -38,13 +39,8 @@ struct Held {
 impl Held {
     fn by(process: Pid) -> Self {
         let folder = format!("/proc/{}", process.as_raw_nonzero());
-        let status = fs::read_to_string(format!("{folder}/status")).expect("it runs");
-        let number = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
-            line.split_whitespace().next().and_then(|number| number.parse().ok()).expect(name)
-        };
         let descriptors = fs::read_dir(format!("{folder}/fd")).ok().map(Iterator::count);
-        Self { kib: number("VmRSS:"), threads: number("Threads:"), descriptors }
+        Self { kib: number(process, "VmRSS:"), threads: number(process, "Threads:"), descriptors }
     }
 }
 

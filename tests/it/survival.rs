@@ -9,7 +9,6 @@ use std::{
     fs,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
-    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -25,6 +24,7 @@ use crate::harness::{
     http::{Answering, Ask, Connection, Reply},
     log,
     place::Place,
+    process::{RENEWING, is_renewing, renewing_for},
     program::{Program, command, is_ignored},
     within,
 };
@@ -34,8 +34,6 @@ const KILLS: u64 = 25;
 /// What the answer of the sign-in server takes at most, in milliseconds: long enough for a third of
 /// the kills to meet it.
 const DELAY: u64 = 300;
-/// The command of the process that renews.
-const RENEWING: &str = "renew-login";
 
 impl Place {
     /// The refresh token on the disk, of a file that is whole and the owner's alone.
@@ -84,6 +82,16 @@ impl Place {
         answering.whole().await
     }
 
+    /// Has a relay renew the login for the first time. Once the refresh token is spent, the client
+    /// that waits for it.
+    async fn spend(&self, relay: SocketAddr) -> Connection {
+        self.simulator.expire_access_tokens();
+        let mut asking = Connection::open(relay).await;
+        asking.send(&hello()).await;
+        eventually("a token is spent", || self.simulator.counters().refreshes == 1).await;
+        asking
+    }
+
     /// Has a relay renew the login and kills it at some moment.
     async fn kill_one(&self, round: u64, span: u64) -> Killed {
         self.answer_after(some(2 * round, DELAY));
@@ -96,7 +104,7 @@ impl Place {
         sleep(Duration::from_millis(some(2 * round + 1, span))).await;
         // Who is stopped starts nobody.
         relay.send(Signal::STOP);
-        let renewing = children(relay.id());
+        let renewing = renewing_for(relay.id());
         relay.kill();
         drop(asking);
         let was_taken = self.simulator.counters().refreshes > before;
@@ -125,28 +133,6 @@ async fn renewal(place: &Place, job: &Value) -> String {
     drop(input);
     let output = within("it ends", child.wait_with_output()).await.expect("ended");
     String::from_utf8(output.stdout).expect("text")
-}
-
-/// The number of a process and that of its parent, if it is one that renews a login.
-fn renewing(process: &Path) -> Option<(Pid, i32)> {
-    let words = fs::read(process.join("cmdline")).ok()?;
-    words.split(|byte| *byte == 0).find(|word| *word == RENEWING.as_bytes())?;
-    let status = fs::read_to_string(process.join("status")).ok()?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    let number = process.file_name()?.to_str()?.parse().ok()?;
-    Some((Pid::from_raw(number)?, parent.trim().parse().ok()?))
-}
-
-/// Who renews a login for `relay`.
-fn children(relay: Pid) -> Vec<Pid> {
-    let processes = fs::read_dir("/proc").expect("processes").flatten();
-    let renewing = processes.filter_map(|process| renewing(&process.path()));
-    let own = renewing.filter(|(_, parent)| *parent == relay.as_raw_nonzero().get());
-    own.map(|(process, _)| process).collect()
-}
-
-fn is_alive(process: Pid) -> bool {
-    renewing(&Path::new("/proc").join(process.as_raw_nonzero().to_string())).is_some()
 }
 
 fn kills() -> u64 {
@@ -237,10 +223,7 @@ async fn what_another_process_renewed_may_need_it_again() {
     place.answer_after(1500);
     let mut first = place.relay();
     let address = first.address();
-    place.simulator.expire_access_tokens();
-    let mut asking = Connection::open(address).await;
-    asking.send(&hello()).await;
-    eventually("a token is spent", || place.simulator.counters().refreshes == 1).await;
+    let _asking = place.spend(address).await;
     first.kill();
     place.answer_after(0);
     place.simulator.expire_access_tokens();
@@ -262,11 +245,8 @@ async fn no_signal_that_asks_to_end_loses_a_login() {
         let before = place.refresh_token();
         let mut relay = place.relay();
         let address = relay.address();
-        place.simulator.expire_access_tokens();
-        let mut asking = Connection::open(address).await;
-        asking.send(&hello()).await;
-        eventually("a token is spent", || place.simulator.counters().refreshes == 1).await;
-        for process in children(relay.id()) {
+        let _asking = place.spend(address).await;
+        for process in renewing_for(relay.id()) {
             kill_process(process, signal).expect("sent");
         }
         relay.send(signal);
@@ -283,10 +263,7 @@ async fn who_asks_twice_to_end_does_not_wait_for_the_sign_in_server() {
     let before = place.refresh_token();
     let mut relay = place.relay();
     let address = relay.address();
-    place.simulator.expire_access_tokens();
-    let mut asking = Connection::open(address).await;
-    asking.send(&hello()).await;
-    eventually("a token is spent", || place.simulator.counters().refreshes == 1).await;
+    let _asking = place.spend(address).await;
     relay.send(Signal::INT);
     eventually("nobody new is let in", || std::net::TcpStream::connect(address).is_err()).await;
     relay.send(Signal::INT);
@@ -320,7 +297,7 @@ async fn a_file_stays_whole_and_the_loss_is_told_when_everything_is_killed() {
             // It may have ended meanwhile.
             let _killed = kill_process(*process, Signal::KILL);
         }
-        eventually("nobody renews", || renewing.iter().all(|process| !is_alive(*process))).await;
+        eventually("nobody renews", || renewing.iter().all(|process| !is_renewing(*process))).await;
         let left = place.refresh_token();
         place.answer_after(0);
         place.simulator.expire_access_tokens();
