@@ -6,6 +6,7 @@
 //! **Invariant:** there is no application-wide state type.
 //! **Invariant:** a failure becomes a response in `error` and nowhere else.
 
+pub mod admin;
 pub mod body;
 pub mod compact;
 mod disclosure;

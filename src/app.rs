@@ -15,7 +15,7 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -29,12 +29,14 @@ use tokio::{net::TcpListener, runtime::Runtime, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::front::Place;
+pub(crate) use self::instance::{Running, running};
 pub(crate) use self::outside::Beyond;
 pub use self::signals::interrupted;
 use self::{front::Front, instance::Instance, outside::Outside};
 use crate::{
     address::Scope,
     api::{
+        admin::{Admin, stats::Stats},
         guard::{
             admission::Admission,
             forwarded::Forwarded,
@@ -49,7 +51,7 @@ use crate::{
         stream, text,
     },
     auth::{
-        apart,
+        apart::{self, Apart},
         file::Store,
         issuer::Issuer,
         refresh::{self, Login},
@@ -63,8 +65,13 @@ use crate::{
     listen::{self, Ending, tls},
     private_file::{self, NoSocket},
     redact::Redactor,
-    relay::{self, Relay},
+    relay::{
+        self, Relay, refresh as usage,
+        slots::{self, Account, Slots},
+    },
+    roster::{Roster, RosterError},
     sim::Simulator,
+    slot::{affinity, pool},
     traffic::{self, Phase, Record, Traffic, Writer},
     transport::{self, Network, NetworkSettings},
     upstream::{
@@ -80,6 +87,8 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 /// As long as the Codex client uses its list.
 const LIST_FRESH: Duration = Duration::from_mins(5);
 const LIST_PATIENCE: Duration = Duration::from_secs(5);
+/// How many dialogues are known to belong to a slot. Each takes about a hundred bytes.
+const MOST_DIALOGUES: usize = 8192;
 /// For a listener that other machines can reach.
 const SHORTEST_TOKEN: usize = 16;
 /// How long other processes may hold the stored login.
@@ -131,6 +140,8 @@ pub enum Error {
     System { what: &'static str, source: io::Error },
     #[error("a setting of the upstream is no address")]
     Address,
+    #[error("the slots cannot be used")]
+    Slots(#[from] RosterError),
 }
 
 /// A relay that listens and is ready to serve.
@@ -144,7 +155,8 @@ pub struct Server {
     leaving: CancellationToken,
     instance: Instance,
     writer: Option<Writer>,
-    login: Login,
+    relay: Relay,
+    usage: usage::Settings,
     tasks: TaskTracker,
     /// The simulator's own listener and what it serves.
     imitation: Option<(TcpListener, Router)>,
@@ -187,13 +199,15 @@ impl Server {
             leaving,
             instance,
             writer,
-            login,
+            relay,
+            usage,
             tasks,
             imitation,
             scratch,
         } = self;
         let mut hurry = pin!(hurry.fuse());
         let stop = CancellationToken::new();
+        tasks.spawn(relay.clone().watch(usage, stop.clone()));
         if let Some((listener, router)) = imitation {
             let stop = stop.clone();
             tasks.spawn(async move {
@@ -217,7 +231,10 @@ impl Server {
             () = hurried => {}
         }
         // What another process does for this one goes on without it.
-        let _nothing_is_lost = login.hold().await;
+        let mut held = Vec::new();
+        for (_, account) in relay.slots.all_accounts() {
+            held.push(account.login.hold().await);
+        }
         if let Some(writer) = writer {
             writer.close();
         }
@@ -249,9 +266,12 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         tracing::debug!(error = &*error.to_string(), "cannot clear away what was left");
     }
     let tasks = TaskTracker::new();
-    let (inner, writer) = inner(&config, &outside, &tasks)?;
+    let (clock, redactor) = (Clock::system(), Redactor::new());
+    let (log, writer) = traffic(&config, &redactor, &clock)?;
+    let inner = inner(&config, &outside, &tasks, Senses { clock, redactor, traffic: log })?;
     announce(&config, &inner.traffic).await;
-    let (leaving, login) = (CancellationToken::new(), inner.login.clone());
+    instance.announce(&place, config.server.tls.is_some());
+    let (leaving, relay) = (CancellationToken::new(), inner.relay.clone());
     let router = router::router(parts(&config, scope, inner, leaving.clone()));
     if let Some(network) = outside.network {
         tasks.spawn(async move {
@@ -268,7 +288,8 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         leaving,
         instance,
         writer,
-        login,
+        relay,
+        usage: usage::Settings { every: config.slots.usage_refresh },
         tasks,
         imitation: outside.imitation,
         scratch: outside.scratch,
@@ -291,20 +312,40 @@ struct Inner {
     clock: Clock,
     traffic: Traffic,
     redactor: Redactor,
-    login: Login,
-    upstream: Upstream,
-    catalogue: Catalogue,
+    relay: Relay,
     describe: Describe,
+}
+
+/// What everything else is told by, and tells.
+struct Senses {
+    clock: Clock,
+    redactor: Redactor,
+    traffic: Traffic,
+}
+
+/// The relay without anybody to serve, for a command that does its work alone.
+///
+/// # Errors
+///
+/// When the slots cannot be used, or a setting is no address.
+pub(crate) async fn alone(config: &Arc<Config>, apart: Option<Apart>) -> Result<Relay, Error> {
+    let outside = Outside::new(Beyond::Network { store: store(config), apart }, config).await?;
+    let base =
+        Senses { clock: Clock::system(), redactor: Redactor::new(), traffic: Traffic::off() };
+    Ok(inner(config, &outside, &TaskTracker::new(), base)?.relay)
+}
+
+/// Which slots there are, for commands that need no more.
+pub(crate) fn roster(config: &Config) -> Roster {
+    Roster::new(&config.paths.data_dir)
 }
 
 fn inner(
     config: &Arc<Config>,
     outside: &Outside,
     tasks: &TaskTracker,
-) -> Result<(Inner, Option<Writer>), Error> {
-    let clock = Clock::system();
-    let redactor = Redactor::new();
-    let (traffic, writer) = traffic(config, &redactor, &clock)?;
+    Senses { clock, redactor, traffic }: Senses,
+) -> Result<Inner, Error> {
     let login = Login::new(
         refresh::Settings {
             store: outside.store.clone(),
@@ -337,30 +378,68 @@ fn inner(
         tasks.clone(),
     );
     let describe = describing(config, outside.store.clone(), outside.issuer.clone());
-    Ok((Inner { clock, traffic, redactor, login, upstream, catalogue, describe }, writer))
+    let slots = slots(config, &outside.store, Account { login, catalogue }, &clock)?;
+    let (log, time) = (traffic.clone(), clock.clone());
+    let relay = Relay::new(
+        relay::Parts { upstream, slots, traffic: log, clock: time },
+        relay_settings(config),
+    );
+    Ok(Inner { clock, traffic, redactor, relay, describe })
+}
+
+/// The slots of the data directory that `store` is in. All have their own `first`, so to speak.
+fn slots(
+    config: &Config,
+    store: &Store,
+    first: Account,
+    clock: &Clock,
+) -> Result<Slots, RosterError> {
+    let (of_slots, store) = (&config.slots, store.clone());
+    let home = store.path().parent().unwrap_or(&config.paths.data_dir).to_owned();
+    let connect = move |member: &crate::roster::Member| {
+        if member.auth_file == store.path() {
+            return first.clone();
+        }
+        let login = first.login.beside(store.beside(&member.auth_file));
+        Account { login, catalogue: first.catalogue.beside() }
+    };
+    let settings = slots::Settings {
+        pool: pool::Settings {
+            policy: of_slots.policy,
+            thresholds: of_slots.thresholds,
+            reserve: of_slots.reserve,
+            concurrent: of_slots.concurrent,
+            affinity: affinity::Settings { most: MOST_DIALOGUES, keep: of_slots.affinity },
+        },
+        waiting: usize::try_from(of_slots.waiting).unwrap_or(usize::MAX),
+        patience: of_slots.patience,
+    };
+    Slots::new(Roster::new(&home), Arc::new(connect), clock.clone(), settings)
+}
+
+fn relay_settings(config: &Config) -> relay::Settings {
+    relay::Settings {
+        limits: relay::Limits {
+            first_event: config.upstream.first_event_timeout,
+            silence: config.upstream.silence_timeout,
+        },
+        total: config.upstream.total_timeout,
+        learn: config.upstream.learn_parameters,
+        aliases: config.models.aliases.clone(),
+        retries: config.slots.retries,
+        backoff: config.slots.backoff,
+    }
 }
 
 /// The groups of routes with what each needs.
 fn parts(
     config: &Config,
     admitted: Scope,
-    Inner { clock, traffic, redactor, login, upstream, catalogue, describe }: Inner,
+    Inner { clock, traffic, redactor, relay, describe }: Inner,
     leaving: CancellationToken,
 ) -> router::Parts {
     let limits = limits(config);
     let token = config.security.require_bearer_auth.then(|| describe::configured_token(config));
-    let relay = Relay::new(
-        relay::Parts { upstream, catalogue, login, traffic: traffic.clone(), clock: clock.clone() },
-        relay::Settings {
-            limits: relay::Limits {
-                first_event: config.upstream.first_event_timeout,
-                silence: config.upstream.silence_timeout,
-            },
-            total: config.upstream.total_timeout,
-            learn: config.upstream.learn_parameters,
-            aliases: config.models.aliases.clone(),
-        },
-    );
     router::Parts {
         identity: Identity {
             traffic: traffic.clone(),
@@ -393,6 +472,12 @@ fn parts(
                 keep_alive: config.stream.keep_alive,
                 leaving,
             },
+        },
+        admin: Admin {
+            relay: relay.clone(),
+            describe: Arc::clone(&describe),
+            stats: Stats::new(&clock),
+            clock: clock.clone(),
         },
         models: Models {
             relay,
@@ -466,7 +551,11 @@ async fn announce(config: &Config, traffic: &Traffic) {
 }
 
 fn network(connect_timeout: Duration) -> Network {
-    transport::network(NetworkSettings { connect_timeout, user_agent: USER_AGENT.into() })
+    transport::network(NetworkSettings {
+        connect_timeout,
+        user_agent: USER_AGENT.into(),
+        socket: None,
+    })
 }
 
 /// Where the owner's login is kept.
@@ -476,6 +565,12 @@ pub(crate) fn store(config: &Config) -> Store {
     let mut homes: Vec<_> = homes.into_iter().flatten().cloned().collect();
     homes.dedup();
     Store::new(&paths.auth_file(), Vault::new(config.auth.storage, homes))
+}
+
+/// The login at `path`, kept as the owner's first one is.
+pub(crate) fn store_at(config: &Config, path: &Path) -> Store {
+    let first = store(config);
+    if path == first.path() { first } else { first.beside(path) }
 }
 
 /// Who issues logins, for commands that start no server.

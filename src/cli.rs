@@ -7,14 +7,17 @@
 
 mod client;
 mod demo;
+mod former;
 mod init;
 mod input;
 mod login;
 mod logout;
 mod output;
+mod remote;
 mod renew;
 mod serve;
 mod simulate;
+mod slot;
 mod status;
 mod token;
 
@@ -79,6 +82,11 @@ enum Command {
     Login(login::Options),
     /// Sign out of ChatGPT and forget the login
     Logout {
+        /// The slot, where there are several
+        slot: Option<String>,
+        /// Sign all slots out
+        #[arg(long, conflicts_with = "slot")]
+        all: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -92,6 +100,36 @@ enum Command {
     /// Show or replace the relay token
     #[command(subcommand)]
     Token(token::Command),
+    /// Show and steer the accounts behind the relay
+    #[command(subcommand)]
+    Slot(slot::Command),
+    /// Show what is left of each account
+    Usage {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the upstream what is left of each account
+    RefreshUsage {
+        /// Of this one only
+        #[arg(long)]
+        slot: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show whether a relay runs, and how its slots are
+    Health {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what each part of the relay stands on
+    DependencyMap {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Start the relay
     Serve(serve::Options),
     /// Show the relay at work with no login and no network
@@ -126,7 +164,7 @@ pub fn definition() -> Definition {
 pub fn run(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
     app::memory::close();
     let terminal = Terminal::new(environment);
-    let arguments = match Arguments::try_parse_from(args) {
+    let arguments = match Arguments::try_parse_from(former::today(args)) {
         Ok(arguments) => arguments,
         Err(error) => return output::usage(&error),
     };
@@ -145,9 +183,14 @@ fn dispatch(session: &Session<'_>, command: &Command) -> Result<(), Failure> {
     match command {
         Command::Init(options) => init::run(session, options),
         Command::Login(options) => login::run(session, options),
-        Command::Logout { json } => logout::run(session, *json),
+        Command::Logout { slot, all, json } => logout::run(session, slot.as_deref(), *all, *json),
         Command::Status { json } => status::run(session, *json),
         Command::Token(command) => token::run(session, command),
+        Command::Slot(command) => slot::run(session, command),
+        Command::Usage { json } => slot::usage(session, *json),
+        Command::RefreshUsage { slot, json } => slot::refresh(session, slot.as_deref(), *json),
+        Command::Health { json } => slot::health(session, *json),
+        Command::DependencyMap { json } => slot::dependency_map(session, *json),
         Command::Serve(options) => serve::run(session, options),
         Command::Demo { once, port } => demo::run(&session.terminal, *once, *port),
         Command::RenewLogin => renew::run(&session.terminal),

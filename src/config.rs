@@ -45,6 +45,7 @@ use self::{
 use crate::{
     address::{Network, Scope, is_loopback},
     secret::Secret,
+    slot::policy::{Policy, Thresholds},
     wire::{model::Alias, reply::chat::Reasoning},
 };
 
@@ -60,6 +61,7 @@ pub struct Config {
     pub uploads: Uploads,
     pub models: Models,
     pub chat: Chat,
+    pub slots: Slots,
     pub stream: Stream,
     pub logging: Logging,
     /// Every setting that is no secret with its origin, in the order of the table.
@@ -216,6 +218,23 @@ pub struct Chat {
     pub reasoning: Reasoning,
 }
 
+/// Several accounts behind one address.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    pub policy: Policy,
+    pub thresholds: Thresholds,
+    /// Percent of each window that are not to be used.
+    pub reserve: f64,
+    /// Requests at once for each; 0 is no limit.
+    pub concurrent: u32,
+    pub waiting: u32,
+    pub patience: Duration,
+    pub affinity: Duration,
+    pub usage_refresh: Duration,
+    pub retries: u32,
+    pub backoff: Duration,
+}
+
 /// The traffic log.
 #[derive(Debug)]
 pub struct Logging {
@@ -316,6 +335,7 @@ fn resolve(values: &mut Values<'_>, file: Option<ConfigFile>) -> Option<Config> 
     let uploads = resolve::uploads(values);
     let models = resolve::models(values);
     let chat = resolve::chat(values);
+    let slots = resolve::slots(values);
     let stream = resolve::stream(values);
     let logging = resolve::logging(values);
     let mut settings = std::mem::take(&mut values.effective);
@@ -331,6 +351,7 @@ fn resolve(values: &mut Values<'_>, file: Option<ConfigFile>) -> Option<Config> 
         uploads: uploads?,
         models: models?,
         chat: chat?,
+        slots: slots?,
         stream: stream?,
         logging: logging?,
         settings,

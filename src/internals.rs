@@ -2,7 +2,7 @@
 //!
 //! Each function takes any bytes and holds a part of the program to what it promises about them.
 //! It panics when a promise is broken, which is what a fuzzer looks for; the kept corpora run
-//! through the same functions as an ordinary test.
+//! through the same functions as an ordinary test. Beside them is what `cargo xtask week` writes.
 
 #![expect(
     clippy::panic,
@@ -24,8 +24,10 @@ use crate::{
         sealed::{Key, Sealed},
         stored::Record,
     },
+    clock::Clock,
     redact::Redactor,
     secret::Secret,
+    slot::week,
     wire::{
         json::{self, Doc},
         reply::{
@@ -213,6 +215,12 @@ pub fn stored_login(data: &[u8]) {
             assert!(secret.len() < 12 || !described.contains(secret), "a token is shown");
         }
     }
+}
+
+/// The simulated week of the slots: the names of its files below `docs`, and their texts.
+pub fn week() -> [(&'static str, String); 2] {
+    let rows = week::report(Clock::system().instant());
+    [("slots-week.md", week::page(&rows)), ("slots-week.svg", week::picture(&rows))]
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod address;
 mod credential;
 mod limit;
 mod redact;
+mod slot;
 
 // adapters: one outside thing each
 mod auth;
@@ -22,6 +23,7 @@ mod clock;
 mod keyring;
 mod private_file;
 mod relay_token;
+mod roster;
 pub mod sim;
 mod traffic;
 mod transport;

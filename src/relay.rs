@@ -5,31 +5,46 @@
 
 mod attempt;
 mod compact;
+mod failover;
+mod fault;
 mod learned;
 mod naming;
 mod opened;
 mod patience;
+pub mod refresh;
+pub mod resets;
+pub mod slots;
+pub mod story;
+pub mod trial;
+pub mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::HeaderMap;
 
-use self::learned::Learned;
 pub use self::{
     attempt::Asked,
+    failover::NoneLeft,
     opened::{Opened, cut_short},
     patience::Limits,
 };
+use self::{
+    learned::Learned,
+    slots::{Account, Slots},
+    story::Stories,
+};
 use crate::{
-    auth::{LoginError, refresh::Login},
+    auth::LoginError,
     clock::Clock,
     id::RequestId,
+    slot::SlotId,
     traffic::{Phase, Record, Traffic},
     transport::chain,
     upstream::{
         Upstream,
-        catalogue::{Catalogue, Models},
+        catalogue::Models,
         failure::{Failure, Refusal},
     },
     wire::{model::Alias, request::Translated},
@@ -46,10 +61,14 @@ pub struct Settings {
     pub learn: bool,
     /// The owner's own names of models.
     pub aliases: Vec<Alias>,
+    /// How often all slots are tried again when what failed may pass by itself.
+    pub retries: u32,
+    /// How long it is waited before the first of these; twice as long before the next.
+    pub backoff: Duration,
 }
 
 /// No answer, and why.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Refused {
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -61,27 +80,29 @@ pub enum Refused {
         /// Names that resemble the one that was asked for.
         suggestions: Vec<String>,
     },
+    /// Nobody could be asked, or nobody is left to be asked.
+    #[error("no slot can serve the request now: {0}")]
+    NoSlot(Box<NoneLeft>),
 }
 
 /// What a relay is made of.
 #[derive(Debug)]
 pub struct Parts {
     pub upstream: Upstream,
-    pub catalogue: Catalogue,
-    pub login: Login,
+    pub slots: Slots,
     pub traffic: Traffic,
     pub clock: Clock,
 }
 
-/// Serves requests with the owner's login. Cheap to clone.
+/// Serves requests with the owner's logins. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Relay(Arc<Inner>);
 
 #[derive(Debug)]
 pub struct Inner {
     upstream: Upstream,
-    catalogue: Catalogue,
-    login: Login,
+    pub slots: Slots,
+    pub stories: Stories,
     traffic: Traffic,
     clock: Clock,
     settings: Settings,
@@ -98,30 +119,59 @@ impl std::ops::Deref for Relay {
 
 impl Relay {
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        let Parts { upstream, catalogue, login, traffic, clock } = parts;
-        let learned = Learned::default();
-        Self(Arc::new(Inner { upstream, catalogue, login, traffic, clock, settings, learned }))
+        let Parts { upstream, slots, traffic, clock } = parts;
+        let (learned, stories) = (Learned::default(), Stories::default());
+        Self(Arc::new(Inner { upstream, slots, stories, traffic, clock, settings, learned }))
     }
 
-    /// The models that the owner's login may ask.
+    /// The models that the owner's logins may ask, of the first that has each.
     ///
     /// # Errors
     ///
     /// When there is no usable login, or no list is known and none came in time.
     pub async fn models(&self) -> Result<Arc<Models>, Refused> {
-        let credential = self.login.credential().await?;
-        let listed = match self.catalogue.models(&credential).await {
+        let accounts = self.slots.accounts();
+        let lists =
+            join_all(accounts.iter().map(|(id, account)| self.models_of(id, account))).await;
+        let mut lists = lists.into_iter();
+        let first = lists.next().unwrap_or(Err(Refused::Login(LoginError::Missing)));
+        let rest: Vec<_> = lists.filter_map(Result::ok).collect();
+        match (first, rest.split_first()) {
+            (first, None) => first,
+            (Ok(first), Some(_)) => Ok(Arc::new(union(&first, &rest))),
+            (Err(_), Some((next, rest))) => Ok(Arc::new(union(next, rest))),
+        }
+    }
+
+    /// The models of one slot's account, which choices go by from then on.
+    ///
+    /// # Errors
+    ///
+    /// As of [`models`](Self::models).
+    pub async fn models_of(&self, id: &SlotId, account: &Account) -> Result<Arc<Models>, Refused> {
+        let Account { login, catalogue } = account;
+        let credential = login.credential().await?;
+        let listed = match catalogue.models(&credential).await {
             Err(Failure::Unauthorized { .. }) => {
-                let credential = self.login.after_unauthorized(&credential).await?;
-                self.catalogue.models(&credential).await
+                let credential = login.after_unauthorized(&credential).await?;
+                catalogue.models(&credential).await
             }
             listed => listed,
         };
-        listed.map_err(Refused::Attempt)
+        let models = listed.map_err(Refused::Attempt)?;
+        let names: Arc<[String]> = models.entries.iter().map(|it| it.slug.clone()).collect();
+        self.slots.change(|pool, _| pool.set_models(id, names));
+        Ok(models)
     }
 
-    async fn log_request(&self, id: &RequestId, request: &Translated, body: &Bytes) {
+    async fn log_request(
+        &self,
+        (id, slot): (&RequestId, &SlotId),
+        request: &Translated,
+        body: &Bytes,
+    ) {
         let record = Record::new(id, Phase::UpstreamRequest)
+            .text("slot_id", slot.to_string())
             .text("method", "POST")
             .text("url", self.upstream.inference_url())
             .text("session_id", request.session.clone())
@@ -137,15 +187,34 @@ impl Relay {
         self.traffic.record(record).await;
     }
 
-    async fn log_answer(&self, id: &RequestId, headers: &HeaderMap) {
+    async fn log_answer(&self, (id, slot): (&RequestId, &SlotId), headers: &HeaderMap) {
         let record = Record::new(id, Phase::UpstreamResponse)
+            .text("slot_id", slot.to_string())
             .number("status_code", 200)
             .headers("headers", headers);
         self.traffic.record(record).await;
     }
 
-    async fn log_failure(&self, id: &RequestId, failure: &Failure) {
-        let record = Record::new(id, Phase::UpstreamResponseError).text("error", chain(failure));
+    async fn log_failure(&self, (id, slot): (&RequestId, &SlotId), failure: &Failure) {
+        let record = Record::new(id, Phase::UpstreamResponseError)
+            .text("slot_id", slot.to_string())
+            .text("error", chain(failure));
         self.traffic.record(record).await;
     }
+}
+
+/// The models of `first`, and those that it has not.
+fn union(first: &Models, others: &[Arc<Models>]) -> Models {
+    let mut all = first.clone();
+    let mut known: BTreeSet<_> = all.entries.iter().map(|model| model.slug.clone()).collect();
+    for others in others {
+        for model in &others.entries {
+            if known.insert(model.slug.clone()) {
+                all.entries.push(model.clone());
+            }
+        }
+        // What is put together is nobody's list.
+        all.etag = all.etag.filter(|etag| Some(etag) == others.etag.as_ref());
+    }
+    all
 }

@@ -22,6 +22,7 @@ mod control;
 mod device;
 mod form;
 mod framing;
+mod gauge;
 mod inference;
 mod input;
 mod instance;
@@ -33,6 +34,7 @@ mod oauth;
 mod plan;
 mod record;
 mod request;
+mod resets;
 mod response;
 mod routes;
 mod script;
@@ -69,6 +71,7 @@ use crate::{
         oauth::Codes,
         record::{Ledger, Presence},
         request::Asked,
+        resets::Redemptions,
         tree::object,
     },
 };
@@ -88,6 +91,7 @@ struct Inner {
     accounts: Mutex<Accounts>,
     codes: Mutex<Codes>,
     devices: Mutex<Devices>,
+    redemptions: Mutex<Redemptions>,
     script: Mutex<VecDeque<Step>>,
 }
 
@@ -112,6 +116,7 @@ impl Simulator {
             accounts: Mutex::default(),
             codes: Mutex::default(),
             devices: Mutex::default(),
+            redemptions: Mutex::default(),
             script: Mutex::default(),
         }))
     }
@@ -132,7 +137,9 @@ impl Simulator {
     /// The same name is the same account, here and in every other simulator. Some names mean
     /// something: `team` is another workspace of the user of `first`; `fedramp`, `free`, `pro` and
     /// `unknown-plan` are what they say; `deactivated` gets 402, `spent` gets 429
-    /// `usage_limit_reached` and `not-included` 429 `usage_not_included` for every turn.
+    /// `usage_limit_reached`, `not-included` 429 `usage_not_included` and `overloaded` 503
+    /// `server_is_overloaded` for every turn. The turns of `spent-stream` and `overloaded-stream`
+    /// begin and then fail; what they have used does not show it.
     pub fn stored_login_for(&self, account: &str) -> String {
         let world = self.world();
         let account = self.accounts().named(account);
@@ -204,11 +211,16 @@ impl Simulator {
         self.accounts().deny_refresh(Denied::Revoked);
     }
 
-    /// How much of the primary and the secondary window of an account is used, in percent.
+    /// How much of the primary and the secondary window of an account is used, in percent. At 100
+    /// its turns get 429 `usage_limit_reached`.
     pub fn set_used(&self, account: &str, primary: u64, secondary: u64) {
-        let mut accounts = self.accounts();
-        let account = accounts.named(account);
-        accounts.set_used(&account, (primary, secondary));
+        self.adjust(account, [Some(primary), Some(secondary)], [None, None]);
+    }
+
+    /// In how many seconds the primary and the secondary window of an account reset, once. Nothing is
+    /// used of them then.
+    pub fn set_resets(&self, account: &str, primary: u64, secondary: u64) {
+        self.adjust(account, [None, None], [Some(primary), Some(secondary)]);
     }
 }
 
@@ -236,6 +248,22 @@ impl Simulator {
 
     fn devices(&self) -> MutexGuard<'_, Devices> {
         self.0.devices.lock()
+    }
+
+    fn redemptions(&self) -> MutexGuard<'_, Redemptions> {
+        self.0.redemptions.lock()
+    }
+
+    /// Sets what is given for the primary and the secondary window of an account: what is used in
+    /// percent, and in how many seconds it resets.
+    fn adjust(&self, account: &str, used: [Option<u64>; 2], resets_in: [Option<u64>; 2]) {
+        let now = self.unix();
+        let ends = resets_in.map(|seconds| Some(now.saturating_add_unsigned(seconds?)));
+        let mut accounts = self.accounts();
+        let account = accounts.named(account);
+        let gauges = accounts.gauges(&account, now);
+        gauges.primary.adjust(used[0], ends[0]);
+        gauges.secondary.adjust(used[1], ends[1]);
     }
 
     fn next_scripted(&self) -> Option<Step> {

@@ -162,10 +162,10 @@ impl Traffic {
     }
 
     /// For the lines of one request's upstream stream.
-    pub fn tap(&self, id: &RequestId) -> Tap {
+    pub fn tap(&self, id: &RequestId, slot: Option<&str>) -> Tap {
         let line = |shared: &Arc<Shared>| Line {
             shared: Arc::clone(shared),
-            head: record::line_head(id, Phase::UpstreamStreamLine).into(),
+            head: record::line_head(id, Phase::UpstreamStreamLine, slot).into(),
             ticket: None,
         };
         Tap(self.0.as_ref().filter(|shared| shared.stream_lines).map(line))

@@ -14,6 +14,7 @@
 
 use std::{
     net::IpAddr,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -64,6 +65,8 @@ pub struct NetworkSettings {
     pub connect_timeout: Duration,
     /// Sent where a request names no `User-Agent` of its own.
     pub user_agent: String,
+    /// A Unix socket to which everything for this machine goes, whatever the address.
+    pub socket: Option<PathBuf>,
 }
 
 /// The real way out. Clones share one pool of connections.
@@ -147,6 +150,10 @@ impl Inner {
         }
         let builder = reqwest::Client::builder();
         let builder = if is_near { builder.no_proxy() } else { builder };
+        let builder = match self.settings.socket.clone().filter(|_| is_near) {
+            Some(socket) => builder.unix_socket(socket),
+            None => builder,
+        };
         let client = builder
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)

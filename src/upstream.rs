@@ -11,12 +11,13 @@
 pub mod catalogue;
 pub mod failure;
 pub mod inference;
+pub mod resets;
 pub mod usage;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use failure::{Deadline, Failure};
+use failure::{Deadline, Failure, Fault, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use tower::ServiceExt;
@@ -62,6 +63,9 @@ struct Inner {
     responses: Uri,
     compactions: Uri,
     models: Uri,
+    usage: Uri,
+    resets: Uri,
+    consume: Uri,
     /// What every request carries.
     headers: HeaderMap,
     headers_timeout: Duration,
@@ -77,6 +81,8 @@ impl Upstream {
         clock: Clock,
     ) -> Result<Self, http::Error> {
         let base = settings.base_url.trim_end_matches('/');
+        // What is about accounts stands beside what is about models.
+        let wham = format!("{}/wham", base.strip_suffix("/codex").unwrap_or(base));
         let version = &settings.client_version;
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, HeaderValue::from_str(&settings.user_agent)?);
@@ -88,6 +94,9 @@ impl Upstream {
             responses: format!("{base}/responses").parse::<Uri>()?,
             compactions: format!("{base}/responses/compact").parse::<Uri>()?,
             models: format!("{base}/models?client_version={version}").parse::<Uri>()?,
+            usage: format!("{wham}/usage").parse::<Uri>()?,
+            resets: format!("{wham}/rate-limit-reset-credits").parse::<Uri>()?,
+            consume: format!("{wham}/rate-limit-reset-credits/consume").parse::<Uri>()?,
             headers,
             headers_timeout: settings.headers_timeout,
         })))
@@ -153,3 +162,13 @@ impl Upstream {
 }
 
 type Unsent = Request<Full<Bytes>>;
+
+/// Nobody but the relay wrote this request, so no client is to blame for it.
+fn not_the_clients(failure: Failure) -> Failure {
+    let (Failure::Request(refusal) | Failure::ModelNotFound(refusal)) = failure else {
+        return failure;
+    };
+    let Refusal { status, message, code, .. } = *refusal;
+    let (status, message) = (Some(status), Some(message));
+    Failure::Service(Box::new(Fault { status, code, message, retry_after: None }))
+}

@@ -35,7 +35,8 @@ async fn compact(
     drop(bytes);
     let turn =
         if text::is_codex(&exchange.headers) { exchange.headers.clone() } else { HeaderMap::new() };
-    let asked = Asked { id: exchange.id.clone(), request, turn };
+    let (id, story) = (exchange.id.clone(), exchange.story.clone());
+    let asked = Asked { id, request, turn, only: None, story };
     let compacted = tokio::select! {
         biased;
         compacted = Box::pin(text.relay.compact(asked)) => compacted,

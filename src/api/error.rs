@@ -25,10 +25,16 @@ use serde::Serialize;
 use crate::{
     api::body::TooSlow,
     auth::LoginError,
-    relay::Refused,
+    relay::{NoneLeft, Refused},
+    roster::RosterError,
+    slot::{
+        policy::NoPolicy,
+        pool::{Look, Verdict},
+    },
     transport::chain,
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
+        json::shorten,
         reject::{Reject, Status},
         reply::Unreadable,
     },
@@ -213,6 +219,48 @@ impl ApiError {
             .code("model_not_found")
     }
 
+    pub fn unknown_slot(name: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            Kind::InvalidRequestError,
+            format!("There is no slot `{}`.", shorten(name)),
+        )
+        .code("slot_not_found")
+    }
+
+    pub fn unknown_request(id: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            Kind::InvalidRequestError,
+            format!("Nothing is remembered of a request `{}`.", shorten(id)),
+        )
+        .code("request_not_found")
+    }
+
+    /// A body of a control that does not say what it should.
+    pub fn bad_control(name: &'static str) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::InvalidRequestError,
+            format!("The body must be a JSON object, and `{name}` in it of the documented kind."),
+        )
+        .param(Some(name.into()))
+        .code("invalid_value")
+    }
+
+    pub fn no_policy(error: &NoPolicy) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequestError, format!("{error}."))
+            .param(Some("policy".into()))
+            .code("invalid_value")
+    }
+
+    /// What the owner decided could not be read or written.
+    pub fn roster(error: &RosterError) -> Self {
+        Self::unavailable("The file of the slots cannot be used now; the log says why.")
+            .code("slots_unavailable")
+            .caused_by(error)
+    }
+
     /// The program ends before the answer does.
     pub fn leaving() -> Self {
         Self::unavailable("The relay is shutting down.").code("relay_stopping")
@@ -370,7 +418,31 @@ impl ApiError {
                 };
                 Self::no_model(message)
             }
+            Refused::NoSlot(none) => Self::no_slot(&none),
         }
+    }
+
+    /// None of the owner's accounts can serve the request.
+    fn no_slot(none: &NoneLeft) -> Self {
+        if none.is_full {
+            let message = "All places of the ChatGPT logins are taken, and the wait for one was too \
+                           long.";
+            return Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, message)
+                .code("slots_busy")
+                .retry_after(none.wait.or(Some(Duration::from_secs(1))));
+        }
+        let message = format!("No ChatGPT login can serve this now. {none}.");
+        let is_model = |look: &Look| matches!(look.verdict, Verdict::Model | Verdict::Disabled);
+        if none.looks.iter().all(is_model) {
+            return Self::no_model(message);
+        }
+        let is_spent = none.wait.is_some();
+        let (status, kind, code) = if is_spent {
+            (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, "usage_limit_reached")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, Kind::ServerError, "no_slot_available")
+        };
+        Self::new(status, kind, message).code(code).retry_after(none.wait).final_answer()
     }
 
     pub fn of_failure(failure: &Failure, now: Timestamp) -> Self {

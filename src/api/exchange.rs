@@ -18,6 +18,7 @@ use http::{Extensions, HeaderMap, Method, Uri, header::CONTENT_TYPE, request::Pa
 use crate::{
     api::error::ApiError,
     id::RequestId,
+    relay::story::Story,
     traffic::{Phase, Record, Traffic},
 };
 
@@ -33,6 +34,8 @@ pub struct Inner {
     method: Method,
     uri: Uri,
     pub headers: HeaderMap,
+    /// What becomes of it at the upstream.
+    pub story: Story,
     is_received: AtomicBool,
 }
 
@@ -53,8 +56,14 @@ impl Exchange {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             headers: parts.headers.clone(),
+            story: Story::default(),
             is_received: AtomicBool::new(false),
         }))
+    }
+
+    /// What was asked: the method and the path.
+    pub fn line(&self) -> (String, String) {
+        (self.method.as_str().to_owned(), self.uri.path().to_owned())
     }
 
     /// Writes down what the client asked.

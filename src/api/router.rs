@@ -15,7 +15,7 @@
 //!    strangers cannot fill it.
 //! 6. The route, which reads its body within the limit.
 //!
-//! Protected are `/v1/*` and `/no-tools/v1/*`, including paths and methods that do not exist there.
+//! Protected are `/v1/*`, `/no-tools/v1/*` and `/admin/*`, including paths and methods that do not exist there.
 
 use axum::{
     Router,
@@ -27,7 +27,7 @@ use http::{HeaderMap, header::UPGRADE};
 use tower::ServiceExt;
 
 use crate::api::{
-    compact,
+    admin, compact,
     error::ApiError,
     guard::{
         admission::{self, Admission},
@@ -49,18 +49,22 @@ pub struct Parts {
     pub text: text::Text,
     pub models: models::Models,
     pub status: status::Status,
+    pub admin: admin::Admin,
 }
 
 pub fn router(parts: Parts) -> Router {
+    let stats = (parts.admin.stats.clone(), parts.admin.clock.clone());
     let protected = Router::new()
         .merge(compact::router(parts.text.clone()))
         .merge(text::router(parts.text))
         .merge(models::router(parts.models))
         .merge(status::router(parts.status))
+        .merge(admin::router(parts.admin))
         .merge(unsupported::router())
         .fallback(missing)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(record::guard))
+        .layer(from_fn_with_state(stats, record::count))
         .layer(from_fn_with_state(parts.admission, admission::guard));
     let public = landing::router().method_not_allowed_fallback(wrong_method);
     Router::new()
@@ -71,9 +75,9 @@ pub fn router(parts: Parts) -> Router {
         .layer(from_fn_with_state(parts.identity, identity::guard))
 }
 
-/// `/v1/…` and `/no-tools/v1/…`.
+/// `/v1/…`, `/no-tools/v1/…` and `/admin/…`.
 fn is_protected(path: &str) -> bool {
-    path.starts_with("/v1/") || path.starts_with("/no-tools/v1/")
+    ["/v1/", "/no-tools/v1/", "/admin/"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// Below the protected prefixes everything goes through the guards, whether it exists or not.

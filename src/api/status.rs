@@ -18,6 +18,19 @@ const ROUTES: &[&str] = &[
     "/v1/models",
     "/v1/models/{id}",
     "/v1/relay/status",
+    "/v1/relay/balance",
+    "/v1/relay/accounts/refresh",
+    "/v1/relay/accounts/resets",
+    "/v1/relay/accounts/resets/redeem",
+    "/v1/relay/requests/{id}/explain",
+    "/admin/slots",
+    "/admin/slots/{id}/test",
+    "/admin/slots/{id}/{action}",
+    "/admin/policy",
+    "/admin/refresh-usage",
+    "/admin/stats",
+    "/admin/dependency-map",
+    "/admin/config",
     "/v1/completions",
     "/v1/responses",
     "/v1/responses/compact",
@@ -86,7 +99,7 @@ struct Ready {
 
 #[derive(Serialize)]
 struct Security {
-    protected_routes: [&'static str; 2],
+    protected_routes: [&'static str; 3],
     require_bearer_auth: bool,
     bearer_token_present: bool,
     tracked_clients: usize,
@@ -133,7 +146,7 @@ async fn show(
         auth: &described.auth,
         relay: &described.relay,
         security: Security {
-            protected_routes: ["/v1/*", "/no-tools/v1/*"],
+            protected_routes: ["/v1/*", "/no-tools/v1/*", "/admin/*"],
             require_bearer_auth: status.requires_token,
             bearer_token_present: described.has_token,
             tracked_clients: counts.tracked,

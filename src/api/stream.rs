@@ -31,8 +31,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::{
     api::{disclosure::disclose, error::ApiError, exchange::Exchange, keep_alive::Silence},
     clock::Clock,
-    relay::{Opened, Refused, cut_short},
-    traffic::Phase,
+    relay::{Opened, Refused, cut_short, story::Tokens},
+    traffic::{Phase, Record},
     upstream::failure::{ErrorFields, Failure, classify_event},
     wire::reply::{
         End, Progress, Reader, Unreadable, chat, completions,
@@ -243,11 +243,18 @@ impl Stream {
         match progress {
             Progress::More => bytes,
             Progress::Ended(end) => {
+                if let State::Open(opened) = &self.state {
+                    opened.ended(tokens(&end));
+                }
                 self.finish(Outcome::Ended(end));
                 bytes
             }
             Progress::Failed(event) => {
-                let error = in_stream(&self.ending.exchange, event, &self.clock);
+                let failure = in_stream(&self.ending.exchange, event, &self.clock);
+                if let State::Open(opened) = &self.state {
+                    opened.failed(&failure);
+                }
+                let error = ApiError::of_failure(&failure, self.clock.now());
                 let mut all = bytes.to_vec();
                 if !self.teller.passes_errors_on() {
                     all.extend_from_slice(self.teller.tell_failure(&error).as_bytes());
@@ -306,7 +313,8 @@ enum Outcome {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let record = self.exchange.record(Phase::OutboundResponse).number("status_code", 200);
+        let record = self.exchange.record(Phase::OutboundResponse);
+        let record = with_slot(&self.exchange, record).number("status_code", 200);
         let record = match &self.outcome {
             Outcome::Unfinished => record.text("outcome", "unfinished"),
             Outcome::Ended(end) => {
@@ -392,8 +400,13 @@ async fn collect_all(
         }
         match collector.read_run(&run)? {
             Progress::More => {}
-            Progress::Failed(event) => return Err(in_stream(exchange, event, clock)),
+            Progress::Failed(event) => {
+                let failure = in_stream(exchange, event, clock);
+                opened.failed(&failure);
+                return Err(ApiError::of_failure(&failure, clock.now()));
+            }
             Progress::Ended(end) => {
+                opened.ended(tokens(&end));
                 let ignored = std::mem::take(&mut opened.ignored);
                 drop(opened);
                 log_usage(exchange, &end);
@@ -413,19 +426,31 @@ pub fn whole(body: Vec<u8>, ignored: &[String]) -> Response {
 }
 
 /// What an error event of the upstream means to the client. The log gets it as it came.
-fn in_stream(exchange: &Exchange, event: Bytes, clock: &Clock) -> ApiError {
+fn in_stream(exchange: &Exchange, event: Bytes, clock: &Clock) -> Failure {
     let failure = classify_event(ErrorFields::of_event(&event), clock.now());
-    let record = exchange.record(Phase::UpstreamStreamError).json("error", event);
-    exchange.traffic.hand_over(record);
-    ApiError::of_failure(&failure, clock.now())
+    let record = with_slot(exchange, exchange.record(Phase::UpstreamStreamError));
+    exchange.traffic.hand_over(record.json("error", event));
+    failure
+}
+
+/// `record` with the slot that serves the exchange, if one does.
+fn with_slot(exchange: &Exchange, record: Record) -> Record {
+    match exchange.story.slot() {
+        Some(slot) => record.text("slot_id", slot.to_string()),
+        None => record,
+    }
+}
+
+fn tokens(end: &End) -> Option<Tokens> {
+    let (input, cached, output) = end.usage.as_ref()?.counts();
+    Some(Tokens { input, cached, output })
 }
 
 /// Writes down what an answer has cost, if the upstream says so.
 pub fn log_usage(exchange: &Exchange, end: &End) {
     let Some(usage) = &end.raw_usage else { return };
     for phase in [Phase::UpstreamUsage, Phase::OutboundUsage] {
-        let record = exchange
-            .record(phase)
+        let record = with_slot(exchange, exchange.record(phase))
             .text("response_id", end.response_id.clone().unwrap_or_default())
             .text("model", end.model.clone().unwrap_or_default())
             .json("usage", usage.clone());

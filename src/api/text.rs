@@ -165,7 +165,7 @@ async fn send(
     let opening = {
         let (relay, id) = (text.relay, exchange.id.clone());
         let turn = if told.knows_private { exchange.headers.clone() } else { HeaderMap::new() };
-        let asked = Asked { id, request, turn };
+        let asked = Asked { id, request, turn, only: None, story: exchange.story.clone() };
         Box::pin(async move { relay.open(asked).await })
     };
     if is_stream {

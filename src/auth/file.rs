@@ -145,6 +145,11 @@ impl Store {
         Self { path: path.to_owned(), vault }
     }
 
+    /// Another login, in the file at `path`, kept in the same way.
+    pub fn beside(&self, path: &Path) -> Self {
+        Self { path: path.to_owned(), vault: self.vault.beside() }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -160,6 +165,12 @@ impl Store {
     /// When the file cannot be read or opened, or holds no login.
     pub fn describe(&self) -> Result<Option<StoredLogin>, ReadError> {
         Ok(self.load()?.map(|found| found.describe()))
+    }
+
+    /// Whether it holds a login of the person and workspace that `other` is of.
+    pub fn belongs_to_owner_of(&self, other: &Record) -> bool {
+        let found = self.load().ok().flatten();
+        found.is_some_and(|found| found.record.is_same_owner(other))
     }
 
     /// The same of the login that the former program kept in the keyring, if it can be had.

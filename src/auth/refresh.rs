@@ -54,9 +54,6 @@ const KEYRING_PAUSE: Duration = Duration::from_secs(5);
 /// another.
 const FRESH: Duration = Duration::from_mins(1);
 
-/// Under which the redactor knows the tokens.
-const SOURCE: &str = "login";
-
 /// Which login, and how it is renewed.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -160,6 +157,26 @@ impl Login {
         })))
     }
 
+    /// The login in another file, of the same issuer and renewed in the same way.
+    pub fn beside(&self, store: Store) -> Self {
+        let Inner { issuer, settings, clock, tasks, redactor, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            settings: Settings { store: store.clone(), ..settings.clone() },
+            store,
+            issuer: issuer.clone(),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            redactor: redactor.clone(),
+            turn: Arc::default(),
+            spending: Arc::default(),
+            state: Mutex::default(),
+        }))
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
     /// A credential that can be expected to work.
     ///
     /// # Errors
@@ -243,7 +260,8 @@ impl Login {
     fn adopt(&self, stamp: Option<Stamp>, record: &Record) -> Arc<Snapshot> {
         let tokens = &record.tokens;
         let tokens = [&tokens.id, &tokens.access, &tokens.refresh];
-        self.0.redactor.replace(SOURCE, tokens.into_iter().flatten().cloned());
+        let source = self.0.store.path().to_string_lossy();
+        self.0.redactor.replace(&source, tokens.into_iter().flatten().cloned());
         let login = Arc::new(Snapshot::of(record, self.0.issuer.base()));
         let known = Known { stamp, login: Ok(Arc::clone(&login)), until: None };
         self.0.state.lock().known = Some(known);

@@ -9,7 +9,7 @@
 //!
 //! Not here: how a code is come by (`browser`, `device`), what is printed (`cli`).
 
-use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -30,11 +30,16 @@ use crate::{
 
 type Cause = Arc<dyn Error + Send + Sync>;
 
+/// Chooses the place of a login by whose it is.
+pub type Elsewhere = Arc<dyn Fn(&Record) -> io::Result<Store> + Send + Sync>;
+
 /// Everything that signing in needs, whichever way.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignIn {
     pub issuer: Issuer,
     pub store: Store,
+    /// Where a login goes once it is known whose it is, if not into `store`.
+    pub elsewhere: Option<Elsewhere>,
     /// The only account that may sign in, if that is restricted.
     pub workspace: Option<AccountId>,
     /// For other processes to finish with the file.
@@ -78,6 +83,8 @@ pub struct Saved {
     pub replaced: Option<Replaced>,
     /// Why the login that was replaced could not be opened, and so not be looked at.
     pub shut: Option<Unopened>,
+    /// The file that it is in.
+    pub path: PathBuf,
 }
 
 /// The login that was there before.
@@ -286,12 +293,16 @@ impl SignIn {
     ///
     /// When another process does not let go of the file, or the disk or the keyring refuses.
     pub async fn save(&self, record: Record) -> Result<Saved, SignInError> {
-        let alone = lock(&self.store, self.lock_wait).await.map_err(SignInError::unsaved)?;
-        let store = self.store.clone();
+        let store = match &self.elsewhere {
+            Some(elsewhere) => elsewhere(&record).map_err(SignInError::unsaved)?,
+            None => self.store.clone(),
+        };
+        let alone = lock(&store, self.lock_wait).await.map_err(SignInError::unsaved)?;
         let saved = tokio::task::spawn_blocking(move || {
             let Put { old, shut, how } = store.put(&alone, &record)?;
             let replaced = old.map(|old| Replaced::by(old, &record));
-            Ok::<_, PutError>(Saved { how, replaced, shut })
+            let path = store.path().to_owned();
+            Ok::<_, PutError>(Saved { how, replaced, shut, path })
         });
         Ok(saved.await.map_err(SignInError::unsaved)??)
     }

@@ -148,6 +148,14 @@ impl Record {
         self.bound_account_id.clone().or_else(|| self.tokens.account_id())
     }
 
+    /// Whether both are the same person's in the same workspace, as far as that is known: those of
+    /// one workspace share its id.
+    pub fn is_same_owner(&self, other: &Self) -> bool {
+        let (mine, theirs) = (self.tokens.claims().user_id, other.tokens.claims().user_id);
+        let is_same_person = mine.is_none() || theirs.is_none() || mine == theirs;
+        is_same_person && self.account_id().is_some() && self.account_id() == other.account_id()
+    }
+
     /// Whether `answer` to the refresh token of this login is another account's, or of two.
     pub fn is_answered_for_another(&self, answer: &Tokens) -> bool {
         let before = self.tokens.agreed_account_id().ok().flatten().or_else(|| self.account_id());

@@ -113,6 +113,11 @@ pub enum Place {
 }
 
 impl Vault {
+    /// The same for another login, which has a key of its own and no former program.
+    pub fn beside(&self) -> Self {
+        Self::new(self.0.storage, Vec::new())
+    }
+
     /// `homes` are the data directories whose login the former program may have kept there.
     pub fn new(storage: Storage, homes: Vec<PathBuf>) -> Self {
         Self::with(storage, None, homes)

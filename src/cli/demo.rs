@@ -111,6 +111,7 @@ impl<'a> Show<'a> {
         let network = transport::network(NetworkSettings {
             connect_timeout: Duration::from_secs(5),
             user_agent: "airelays-demo".into(),
+            socket: None,
         });
         Self {
             terminal,

@@ -8,9 +8,10 @@
 //! Not here: the ways of signing in themselves (`auth`).
 
 mod import;
+pub mod place;
 mod way;
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -28,13 +29,16 @@ use crate::{
         file::{How, Store},
         opener,
         revoke::{self, Revocation},
-        sign_in::{Completed, Progress, Replaced, Saved, SignIn, SignInError, Span},
+        sign_in::{Completed, Elsewhere, Progress, Replaced, Saved, SignIn, SignInError, Span},
+        stored::Record,
     },
     clock::Clock,
     config::{Config, shown},
     credential::AccountId,
     describe::Present,
     keyring::NoKeyring,
+    roster::Member,
+    slot::SlotId,
 };
 use way::Way;
 
@@ -68,6 +72,19 @@ pub struct Options {
     /// Agree to what `--import` would ask
     #[arg(long, requires = "import")]
     yes: bool,
+    /// Sign in to this slot, in place of the account's own or a new one
+    #[arg(long = "slot", id = "to_slot", value_name = "ID")]
+    slot: Option<String>,
+    /// What to call the slot
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+}
+
+impl Options {
+    /// With another slot to sign in to, if one is given.
+    pub fn slot<'a>(&'a self, other: Option<&'a str>) -> Option<&'a str> {
+        other.or(self.slot.as_deref())
+    }
 }
 
 /// Whoever waits should know for what.
@@ -77,17 +94,45 @@ const UNLOCK: &str = "Waiting for the keyring to be unlocked.";
 type Outcome = (Completed, Vec<String>);
 
 pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
-    let config = session.settings()?;
+    run_in(session, options, None)
+}
+
+/// Signs in to the slot that is named.
+pub fn run_in(session: &Session<'_>, options: &Options, slot: Option<&str>) -> Result<(), Failure> {
+    let (slot, label) = (options.slot(slot), options.label.as_deref());
+    let config = Arc::new(session.settings()?);
     Session::ensure_own(&config)?;
-    let store = app::store(&config);
+    let wanted = slot.map(place::wanted).transpose()?;
+    let roster = app::roster(&config);
+    let first = wanted.as_ref().map(|id| roster.auth_file(id));
+    let store = app::store_at(&config, &first.unwrap_or_else(|| config.paths.auth_file()));
     unlock(&session.terminal, &store);
-    let (completed, notes) = app::run(sign_in(session, &config, store, options))??;
-    let report = summary(session, &config, &completed, &notes);
+    let (completed, mut notes) =
+        app::run(sign_in(session, &config, (store, wanted.clone()), options))??;
+    let slot = settled_in(&config, &completed)?;
+    if let (Some(slot), Some(wanted)) = (&slot, &wanted)
+        && slot != wanted
+    {
+        notes.push(format!("This account is {slot} already; its login was refreshed there."));
+    }
+    if let (Some(slot), Some(label)) = (&slot, label) {
+        roster.change(|book| {
+            book.wishes.entry(slot.clone()).or_default().label = Some(label.to_owned());
+        })?;
+    }
+    let report = summary(session, &config, (&completed, slot.as_ref()), &notes);
     session.terminal.answer(&report, None::<&()>)
 }
 
+/// The slot that a login went to.
+fn settled_in(config: &Config, completed: &Completed) -> Result<Option<SlotId>, Failure> {
+    let listing = app::roster(config).read()?;
+    let is_its = |member: &&Member| member.auth_file == completed.saved.path;
+    Ok(listing.members.iter().find(is_its).map(|member| member.id.clone()))
+}
+
 /// A keyring that must be used may be unlocked now, while somebody is there to do it.
-fn unlock(terminal: &Terminal, store: &Store) {
+pub fn unlock(terminal: &Terminal, store: &Store) {
     if let Err(NoKeyring::Locked) = store.vault().prepare() {
         terminal.note(UNLOCK);
         // Whether that was done shows when the login is prepared.
@@ -97,14 +142,15 @@ fn unlock(terminal: &Terminal, store: &Store) {
 
 async fn sign_in(
     session: &Session<'_>,
-    config: &Config,
-    store: Store,
+    config: &Arc<Config>,
+    (store, wanted): (Store, Option<SlotId>),
     options: &Options,
 ) -> Result<Outcome, Failure> {
     let stop = CancellationToken::new();
     let with = SignIn {
         issuer: app::issuer(config)?,
         store,
+        elsewhere: Some(elsewhere(config, wanted)),
         workspace: options.workspace_id.as_deref().map(AccountId::new),
         lock_wait: app::LOCK_WAIT,
         clock: Clock::system(),
@@ -124,6 +170,15 @@ async fn sign_in(
         // Whatever must not be interrupted does not look at `stop`.
         never = interruption(&stop) => match never {},
     }
+}
+
+/// A login goes to the slot that its account has, or to the one that was asked for.
+fn elsewhere(config: &Arc<Config>, wanted: Option<SlotId>) -> Elsewhere {
+    let config = Arc::clone(config);
+    Arc::new(move |record: &Record| {
+        let slot = place::of(&config, record, wanted.as_ref(), true).map_err(io::Error::other)?;
+        Ok(app::store_at(&config, &app::roster(&config).auth_file(&slot)))
+    })
 }
 
 /// Passes Ctrl-C on; never ends by itself.
@@ -233,7 +288,7 @@ async fn settle(session: &Session<'_>, with: &SignIn, saved: &Saved) -> Vec<Stri
 fn summary(
     session: &Session<'_>,
     config: &Config,
-    completed: &Completed,
+    (completed, slot): (&Completed, Option<&SlotId>),
     notes: &[String],
 ) -> Report {
     let present = Present::of(config);
@@ -243,12 +298,18 @@ fn summary(
         (true, Some(_)) => ("present", Tone::Good),
         (true, None) => ("missing", Tone::Bad),
     };
-    let store = shown(&config.paths.auth_file());
+    let store = shown(&completed.saved.path);
     let section = Section::new("Upstream Session")
         .yes("Authenticated", true)
         .maybe("Email", completed.email.as_deref())
         .maybe("Plan", completed.plan_type.as_deref())
-        .field("Account ID", &completed.account_id)
+        .field("Account ID", &completed.account_id);
+    // Who has one account need not know that it is a slot.
+    let section = match slot.filter(|slot| **slot != SlotId::first()) {
+        Some(slot) => section.field("Slot", slot),
+        None => section,
+    };
+    let section = section
         .field(
             "Auth store",
             match &completed.saved.how {

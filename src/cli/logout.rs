@@ -10,11 +10,9 @@ use super::{
 };
 use crate::{
     app,
-    auth::{
-        file,
-        revoke::{self, Revocation, SignedOut},
-    },
+    auth::{file, revoke::Revocation},
     credential::Tokens,
+    slot::SlotId,
     transport::chain,
 };
 
@@ -25,19 +23,35 @@ struct LoggedOut {
     notes: Vec<String>,
 }
 
-pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
+/// Signs out of the only slot, of the one that is named, or of all.
+pub fn run(
+    session: &Session<'_>,
+    slot: Option<&str>,
+    all: bool,
+    json: bool,
+) -> Result<(), Failure> {
     let config = session.settings()?;
-    let store = app::store(&config);
-    let issuer = app::issuer(&config)?;
-    let others = codex_tokens(session);
-    let signing_out = revoke::sign_out(&store, &issuer, others.as_ref(), app::LOCK_WAIT);
-    let SignedOut { deleted, revocation, key_left } = app::run(signing_out)??;
-    let revoked = matches!(revocation, Revocation::Done);
-    let unrevoked = (deleted && !revoked).then(|| told(&revocation, "The login"));
-    let unforgotten = key_left.map(|why| {
-        format!("Its key stays in the keyring ({}); it opens nothing any more.", chain(&why))
-    });
-    let notes: Vec<_> = unrevoked.into_iter().chain(unforgotten).collect();
+    let listing = app::roster(&config).read()?;
+    let ids: Vec<_> = listing.members.iter().map(|member| member.id.clone()).collect();
+    let ids = match slot {
+        Some(slot) => vec![super::slot::named(&config, slot)?.0],
+        None if all || ids.len() == 1 => ids,
+        None => {
+            let known = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let text = format!("There are several slots; say which, or `--all`: {known}");
+            return Err(Failure::Odd(text));
+        }
+    };
+    let (mut deleted, mut revoked, mut notes) = (false, true, Vec::new());
+    for id in ids {
+        let gone = super::slot::sign_out(session, &config, &id)?;
+        deleted |= gone.deleted;
+        revoked &= gone.revoked;
+        notes.extend(gone.notes);
+        if id != SlotId::first() {
+            app::roster(&config).forget(&id)?;
+        }
+    }
     let section = Section::new("Upstream Session").toned(
         "Upstream auth",
         if deleted { "deleted" } else { "already empty" },

@@ -10,6 +10,7 @@
 //! **Invariant:** a value cannot steer the terminal: control characters are shown, not sent.
 
 use std::{
+    borrow::Cow,
     error::Error,
     fmt::{self, Write as _},
     io::{self, IsTerminal, Write},
@@ -20,12 +21,13 @@ use std::{
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 
-use super::demo::Broken;
+use super::{demo::Broken, remote::NoAnswer};
 use crate::{
     app,
     auth::{import::ImportError, revoke::Kept, sign_in::SignInError},
     config::{Environment, Problems, Unwritable},
     redact,
+    roster::RosterError,
 };
 
 /// Why a command did not do its work.
@@ -69,6 +71,13 @@ pub enum Failure {
     SignOut(#[from] Kept),
     #[error(transparent)]
     App(#[from] app::Error),
+    #[error(transparent)]
+    Slots(#[from] RosterError),
+    #[error(transparent)]
+    Relay(#[from] NoAnswer),
+    /// Something that the owner wrote, or wants, that cannot be.
+    #[error("{0}")]
+    Odd(String),
 }
 
 impl Failure {
@@ -94,6 +103,9 @@ impl Failure {
             | Self::Demo(_)
             | Self::Declined
             | Self::SignOut(_)
+            | Self::Slots(_)
+            | Self::Relay(_)
+            | Self::Odd(_)
             | Self::App(_) => None,
         }
     }
@@ -126,6 +138,9 @@ pub fn exit_code(failure: &Failure) -> ExitCode {
         | Failure::Unconfirmed
         | Failure::Declined
         | Failure::SignOut(_)
+        | Failure::Slots(_)
+        | Failure::Relay(_)
+        | Failure::Odd(_)
         | Failure::App(
             app::Error::Listen { .. }
             | app::Error::Socket { .. }
@@ -136,7 +151,8 @@ pub fn exit_code(failure: &Failure) -> ExitCode {
             | app::Error::Read { .. }
             | app::Error::Write { .. }
             | app::Error::System { .. }
-            | app::Error::Address,
+            | app::Error::Address
+            | app::Error::Slots(_),
         ) => ExitCode::FAILURE,
     }
 }
@@ -284,7 +300,7 @@ pub struct Report {
 
 #[derive(Debug)]
 pub struct Section {
-    name: &'static str,
+    name: Cow<'static, str>,
     lines: Vec<Line>,
 }
 
@@ -326,7 +342,7 @@ impl Report {
     #[must_use]
     pub fn steps(self, steps: &[String]) -> Self {
         let lines = steps.iter().cloned().map(Line::Step).collect();
-        self.section(Section { name: "Next Steps", lines })
+        self.section(Section { name: "Next Steps".into(), lines })
     }
 
     /// Adds sentences that do not fit into a field, unless there are none.
@@ -346,7 +362,7 @@ impl Report {
             title => paint(title, "1;36") + "\n",
         };
         for section in &self.sections {
-            out.extend(["\n", &paint(section.name, "1"), "\n"]);
+            out.extend(["\n", &paint(&visible(&section.name), "1"), "\n"]);
             for (index, line) in section.lines.iter().enumerate() {
                 let line = match line {
                     Line::Field { label, value, tone } => {
@@ -364,8 +380,8 @@ impl Report {
 }
 
 impl Section {
-    pub fn new(name: &'static str) -> Self {
-        Self { name, lines: Vec::new() }
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), lines: Vec::new() }
     }
 
     #[must_use]

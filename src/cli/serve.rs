@@ -48,6 +48,9 @@ pub struct Options {
     /// Serve clients without a token even where other machines can reach the relay
     #[arg(long)]
     allow_open_network: bool,
+    /// Which of several accounts serves a new dialogue
+    #[arg(long, value_name = "POLICY")]
+    balance: Option<String>,
     /// Use the imitation of the upstream: no login, no network
     #[arg(long)]
     simulate: bool,
@@ -77,7 +80,8 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
         .flag(&table::PORT.about, "--port", port)
         .flag(&table::UNIX_SOCKET.about, "--unix-socket", socket(options))
         .flag(&table::NETWORK_SCOPE.about, "--network-scope", scope)
-        .flag(&table::ALLOW_OPEN_NETWORK.about, "--allow-open-network", allowed);
+        .flag(&table::ALLOW_OPEN_NETWORK.about, "--allow-open-network", allowed)
+        .flag(&table::SLOT_POLICY.about, "--balance", options.balance.as_ref().map(config::word));
     let flags = if options.no_auth { without_auth(flags) } else { flags };
     let config = Arc::new(session.settings_with(flags)?);
     Session::ensure_own(&config)?;
@@ -110,7 +114,7 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
 }
 
 /// The process that renews the login in place of the relay's.
-fn apart(session: &Session<'_>, config: &Config) -> Result<Apart, Failure> {
+pub fn apart(session: &Session<'_>, config: &Config) -> Result<Apart, Failure> {
     let others = session.environment.of_others();
     let others = others.map(|(name, value)| (name.into(), value.into())).collect();
     let apart = Apart::new(config.upstream.connect_timeout, others);

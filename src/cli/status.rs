@@ -14,6 +14,7 @@ use crate::{
     auth::stored::StoredIn,
     config::{Config, Effective, Origin, Storage, shown},
     describe::{Auth, Present, Relay},
+    roster::Member,
     transport::chain,
 };
 
@@ -25,6 +26,64 @@ struct Status<'a> {
     next_steps: Vec<String>,
     settings: Settings<'a>,
     notices: Vec<String>,
+    slots: Vec<Account>,
+}
+
+/// One of several accounts. What is live about it says `airelays slot list`.
+#[derive(Serialize)]
+struct Account {
+    id: String,
+    label: Option<String>,
+    enabled: bool,
+    paused: bool,
+    #[serde(flatten)]
+    login: Login,
+}
+
+#[derive(Serialize)]
+struct Login {
+    email: Option<String>,
+    plan_type: Option<String>,
+    ready_for_requests: bool,
+}
+
+/// The accounts, where there are several.
+fn accounts(config: &Config) -> Result<Vec<Account>, Failure> {
+    let listing = app::roster(config).read()?;
+    if listing.is_single() {
+        return Ok(Vec::new());
+    }
+    let account = |member: Member| {
+        let login = app::store_at(config, &member.auth_file).describe();
+        let login = login.ok().flatten().unwrap_or_default();
+        Account {
+            id: member.id.to_string(),
+            label: member.wishes.label,
+            enabled: member.wishes.is_enabled,
+            paused: member.wishes.is_paused,
+            login: Login {
+                ready_for_requests: login.ready_for_requests,
+                email: login.email,
+                plan_type: login.plan_type,
+            },
+        }
+    };
+    Ok(listing.members.into_iter().map(account).collect())
+}
+
+fn accounts_section(accounts: &[Account]) -> Section {
+    accounts.iter().fold(Section::new("Slots"), |section, account| {
+        let name = account.label.as_ref().or(account.login.email.as_ref());
+        let name = name.map_or("", String::as_str);
+        let plan = account.login.plan_type.as_deref().unwrap_or("unknown plan");
+        let (word, tone) = match (account.login.ready_for_requests, account.enabled) {
+            (false, _) => ("needs login", Tone::Bad),
+            (true, false) => ("disabled", Tone::Warn),
+            (true, true) if account.paused => ("paused", Tone::Warn),
+            (true, true) => ("signed in", Tone::Good),
+        };
+        section.toned(&account.id, format!("{word}, {name} ({plan})"), tone)
+    })
 }
 
 pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
@@ -32,10 +91,14 @@ pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
     let present = Present::of(&config);
     let auth = auth(&config);
     let client = Client::new(session, &config, None);
-    let next_steps = next_steps(session, &config, &present, &auth);
+    let slots = accounts(&config)?;
+    let is_ready =
+        auth.login.ready_for_requests || slots.iter().any(|slot| slot.login.ready_for_requests);
+    let next_steps = next_steps(session, &config, &present, is_ready);
     let report = Report::new("AIRelays Status")
         .section(relay_section(&config, &present))
         .section(auth_section(&auth))
+        .section(accounts_section(&slots))
         .section(client.section())
         .section(settings_section(&config))
         .steps(&next_steps);
@@ -46,6 +109,7 @@ pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
         next_steps,
         settings: Settings(&config.settings),
         notices: config.notices.iter().map(ToString::to_string).collect(),
+        slots,
     };
     session.terminal.answer(&report, json.then_some(&document))
 }
@@ -74,13 +138,13 @@ fn next_steps(
     session: &Session<'_>,
     config: &Config,
     present: &Present,
-    auth: &Auth,
+    is_ready: bool,
 ) -> Vec<String> {
     let mut steps = Vec::new();
     if config.security.require_bearer_auth && present.token.is_none() {
         steps.push(session.command("airelays init"));
     }
-    if !auth.login.ready_for_requests {
+    if !is_ready {
         steps.push(session.command(LOGIN));
     }
     if steps.is_empty() {

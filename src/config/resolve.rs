@@ -8,11 +8,13 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Auth, Chat, KeyPair, Logging, Models, Paths, Security, Server, Stream, Uploads, Upstream,
+    Auth, Chat, KeyPair, Logging, Models, Paths, Security, Server, Slots, Stream, Uploads,
+    Upstream,
     layer::{Origin, Sourced, Values},
     paths,
     table::{self, DATA_DIR, Setting},
 };
+use crate::slot::policy::Thresholds;
 
 /// The client version that `auto` stands for: the newest that the protocol was checked with.
 const CLIENT_VERSION: &str = "0.156.1";
@@ -245,6 +247,32 @@ pub fn models(values: &mut Values<'_>) -> Option<Models> {
 
 pub fn chat(values: &mut Values<'_>) -> Option<Chat> {
     Some(Chat { reasoning: values.take(&table::CHAT_REASONING)? })
+}
+
+pub fn slots(values: &mut Values<'_>) -> Option<Slots> {
+    let policy = values.take(&table::SLOT_POLICY);
+    let five_hours = values.take(&table::LEAST_FIVE_HOURS);
+    let week = values.take(&table::LEAST_WEEK);
+    let reserve = values.take(&table::RESERVE);
+    let concurrent = values.take(&table::SLOT_CONCURRENT);
+    let waiting = values.take(&table::SLOT_WAITING);
+    let patience = values.take(&table::SLOT_PATIENCE);
+    let affinity = values.take(&table::AFFINITY);
+    let usage_refresh = values.take(&table::USAGE_REFRESH);
+    let retries = values.take(&table::RETRIES);
+    let backoff = values.take(&table::BACKOFF);
+    Some(Slots {
+        policy: policy?,
+        thresholds: Thresholds { five_hours: five_hours?, week: week? },
+        reserve: reserve?,
+        concurrent: concurrent?,
+        waiting: waiting?,
+        patience: patience?,
+        affinity: affinity?,
+        usage_refresh: usage_refresh?,
+        retries: retries?,
+        backoff: backoff?,
+    })
 }
 
 pub fn logging(values: &mut Values<'_>) -> Option<Logging> {

@@ -7,10 +7,11 @@
 
 mod entries;
 mod reach;
+mod slots;
 
 use std::path::Path;
 
-pub use self::{entries::*, reach::*};
+pub use self::{entries::*, reach::*, slots::*};
 use super::value::Raw;
 
 /// What is known of a setting whatever its type.
@@ -108,6 +109,17 @@ pub static SETTINGS: &[&About] = &[
     &MAX_TOTAL_UPLOAD_BYTES.about,
     &MODEL_ALIASES.about,
     &CHAT_REASONING.about,
+    &SLOT_POLICY.about,
+    &LEAST_FIVE_HOURS.about,
+    &LEAST_WEEK.about,
+    &RESERVE.about,
+    &SLOT_CONCURRENT.about,
+    &SLOT_WAITING.about,
+    &SLOT_PATIENCE.about,
+    &AFFINITY.about,
+    &USAGE_REFRESH.about,
+    &RETRIES.about,
+    &BACKOFF.about,
     &KEEP_ALIVE.about,
     &COMMIT_AFTER.about,
     &LOGGING.about,

@@ -64,6 +64,7 @@ fn samples(about: &table::About) -> [&'static str; 2] {
     match about.key {
         "server.host" => ["127.0.0.1", "127.0.0.2"],
         "auth.storage" => ["file", "keyring"],
+        "slots.policy" => ["balanced", "ordered"],
         "chat.reasoning" => ["think", "hidden"],
         "server.unix_socket" | "server.tls_cert" | "server.tls_key" => ["/a", "/b"],
         "models.aliases" => ["a=b", "c=d(low)"],

@@ -19,6 +19,7 @@ use std::{
 use crate::{
     address::{Network, Scope},
     auth::vault::Storage,
+    slot::policy::Policy,
     wire::{model::Alias, reply::chat::Reasoning},
 };
 
@@ -117,15 +118,18 @@ where
     }
 }
 
-/// A time in seconds within `range`, with or without a fraction.
-pub fn seconds(raw: &Raw, range: RangeInclusive<f64>) -> Result<Duration, String> {
-    let number = match raw {
+fn number(raw: &Raw) -> Option<f64> {
+    match raw {
         Raw::Float(number) => Some(*number),
         Raw::Whole(number) => number.to_string().parse().ok(),
         Raw::Word(_) => raw.as_word().and_then(|word| word.parse().ok()),
         Raw::Text(_) | Raw::Switch(_) | Raw::List(_) | Raw::Other(_) => None,
-    };
-    let number = number.filter(|number| range.contains(number));
+    }
+}
+
+/// A time in seconds within `range`, with or without a fraction.
+pub fn seconds(raw: &Raw, range: RangeInclusive<f64>) -> Result<Duration, String> {
+    let number = number(raw).filter(|number| range.contains(number));
     if let Some(Ok(time)) = number.map(Duration::try_from_secs_f64) {
         return Ok(time);
     }
@@ -200,6 +204,20 @@ pub fn storage(raw: &Raw) -> Result<Storage, String> {
     }
 }
 
+/// The name of a policy, however it is written.
+pub fn policy(raw: &Raw) -> Result<Policy, String> {
+    let policy = raw.as_text().and_then(|text| text.parse().ok());
+    policy.map_or_else(|| refuse(format!("one of {}", Policy::names()), raw), Ok)
+}
+
+/// A number from 0 to 100.
+pub fn percent(raw: &Raw) -> Result<f64, String> {
+    match number(raw).filter(|number| (0.0..=100.0).contains(number)) {
+        Some(number) => Ok(number),
+        None => refuse("a number from 0 to 100", raw),
+    }
+}
+
 /// One of the places where a chat client can see thoughts.
 pub fn reasoning(raw: &Raw) -> Result<Reasoning, String> {
     match raw.as_text().and_then(Reasoning::named) {
@@ -226,11 +244,17 @@ macro_rules! literal_as_displayed {
     )*};
 }
 
-literal_as_displayed!(bool, u16, u32, u64);
+literal_as_displayed!(bool, u16, u32, u64, f64);
 
 impl Literal for Duration {
     fn literal(&self) -> Option<String> {
         Some(self.as_secs_f64().to_string())
+    }
+}
+
+impl Literal for Policy {
+    fn literal(&self) -> Option<String> {
+        self.as_str().literal()
     }
 }
 

@@ -22,6 +22,14 @@ use crate::{
     auth::{Access, Lack, LoginError, Outage, sealed::Shut, vault::Unopened},
     keyring::NoKeyring,
     limit,
+    relay::{NoneLeft, Refused},
+    roster::RosterError,
+    slot::{
+        SlotId,
+        policy::NoPolicy,
+        pool::{Look, Verdict},
+        window::Span,
+    },
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
         reply::responses::Collect,
@@ -45,6 +53,9 @@ pub fn page() -> String {
     page.heading("The login");
     page.paragraph("None of these is about the relay token.");
     page.table(HEAD, logins().into_iter().map(|error| row(error.into())));
+    page.heading("The slots");
+    page.paragraph("With one account its own failure is told, from the tables around this one.");
+    page.table(HEAD, slots().into_iter().map(row));
     page.heading("The upstream");
     page.paragraph(
         "What the upstream refuses as the request's fault keeps its status, type, code and words.",
@@ -173,6 +184,31 @@ fn logins() -> Vec<LoginError> {
             .map(|access| LoginError::Storage { access, source: cause() }),
     );
     all
+}
+
+fn slots() -> Vec<ApiError> {
+    let at = Timestamp::UNIX_EPOCH;
+    let look = |n, verdict| Look { id: SlotId::numbered(n), verdict };
+    let spent = |n| {
+        let span = Some(Span::FiveHours);
+        look(n, Verdict::Exhausted { span, until: at, is_evident: true })
+    };
+    let kept = look(2, Verdict::Reserved { span: Span::Week, left: 20.0, resets_at: Some(at) });
+    let none = |looks, is_full, wait| {
+        ApiError::of_refusal(Refused::NoSlot(Box::new(NoneLeft { looks, is_full, wait })), at)
+    };
+    let wait = Some(Duration::from_mins(1));
+    vec![
+        none(vec![spent(1), kept], false, wait),
+        none(vec![look(1, Verdict::Paused), look(2, Verdict::Disabled)], false, None),
+        none(vec![look(1, Verdict::Model), look(2, Verdict::Model)], false, None),
+        none(vec![look(1, Verdict::Full)], true, None),
+        ApiError::unknown_slot("slot-9"),
+        ApiError::unknown_request("req_1"),
+        ApiError::bad_control("policy"),
+        ApiError::no_policy(&NoPolicy("best".to_owned())),
+        ApiError::roster(&RosterError::Busy),
+    ]
 }
 
 fn failures() -> Vec<Failure> {

@@ -33,12 +33,31 @@ const PROTECTED: &[Route] = &[
     twin("GET", "/v1/models", "the models that the login may use"),
     twin("GET", "/v1/models/{id}", "one of them"),
     route("GET", "/v1/relay/status", "settings, login, limits and log"),
+    route("GET", "/v1/relay/requests/{id}/explain", "why a request went where it went"),
+    route("GET", "/v1/relay/balance", "the policy, as AIRelays 0.22 has it"),
+    route("PUT", "/v1/relay/balance", "another policy: `{\"openai\": NAME}`"),
+    route("POST", "/v1/relay/accounts/refresh", "the same as `/admin/refresh-usage`"),
+    route("GET", "/v1/relay/accounts/resets", "usage resets that the upstream grants"),
+    route("POST", "/v1/relay/accounts/resets/redeem", "one of them, used"),
+    route("GET", "/admin/slots", "all slots: state, reason, windows, load"),
+    route("POST", "/admin/slots/{id}/{action}", "`enable`, `disable`, `pause`, `resume`, `clear`"),
+    route(
+        "POST",
+        "/admin/slots/{id}/test",
+        "one prompt through this slot: `{\"prompt\", \"model\"}`",
+    ),
+    route("GET", "/admin/policy", "the policy and its alternatives"),
+    route("PUT", "/admin/policy", "another policy: `{\"policy\": NAME}`"),
+    route("POST", "/admin/refresh-usage", "what is left of every slot, asked for now"),
+    route("GET", "/admin/stats", "counters and the latest requests"),
+    route("GET", "/admin/dependency-map", "what each part stands on"),
+    route("GET", "/admin/config", "the settings, without secrets"),
 ];
 
 pub fn page() -> String {
     let mut page = Page::new(
         "Routes",
-        "Everything below `/v1/` and `/no-tools/v1/` needs the relay token.\n\
+        "Everything below `/v1/`, `/no-tools/v1/` and `/admin/` needs the relay token.\n\
          [API](../api.md) says how the routes behave.",
     );
     page.heading("Public");

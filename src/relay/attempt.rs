@@ -1,12 +1,12 @@
 //! From a request to the first output of its answer.
 //!
-//! A request may be sent more than once here, after a refresh of the login or without a parameter
-//! that the upstream turned out not to know, because nothing of an answer has reached the client
-//! yet. What [`Relay::open`] returns has no way back.
+//! A request may be sent more than once, to another slot (`failover`), after a refresh of the login,
+//! or without a parameter that the upstream turned out not to know, because nothing of an answer has
+//! reached the client yet. What [`Relay::open`] returns has no way back.
 //!
 //! **Invariant:** only [`Relay::open`] sends inference requests.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,19 +14,26 @@ use tokio::time::Instant;
 
 use super::{
     Refused, Relay,
+    failover::{AsyncAttempt, Sending, Served},
     learned::Lesson,
     opened::{Opened, Source, cut_short},
     patience::Patience,
+    slots::Lease,
+    story::Story,
 };
 use crate::{
     clock::Clock,
     credential::Credential,
     id::RequestId,
+    slot::{
+        SlotId,
+        window::{self, Limits, Reading},
+    },
     traffic::{Phase, Record},
     transport::chain,
     upstream::{
-        failure::{Deadline, ErrorFields, Failure, Refusal, classify_event},
-        inference,
+        failure::{Deadline, ErrorFields, Failure, classify_event},
+        inference, usage,
     },
     wire::{event::EventKind, request::Translated, sse},
 };
@@ -38,6 +45,32 @@ pub struct Asked {
     pub request: Translated,
     /// The client's own headers, of which those of a Codex client's turn are passed on.
     pub turn: HeaderMap,
+    /// Nothing but this slot will do.
+    pub only: Option<SlotId>,
+    pub story: Story,
+}
+
+/// Attempts whose answer is a stream.
+struct Streamed<'a> {
+    relay: &'a Relay,
+    id: &'a RequestId,
+    /// When the answer will have ended.
+    deadline: Option<Instant>,
+}
+
+/// What an attempt at a stream comes to.
+struct Begun {
+    ignored: Vec<String>,
+    turn: HeaderMap,
+    limits: Limits,
+    read: VecDeque<Bytes>,
+    source: Source,
+}
+
+impl AsyncAttempt<Begun> for Streamed<'_> {
+    async fn attempt(&self, sending: Sending<'_>) -> Result<Begun, Failure> {
+        self.relay.attempt(self.deadline, self.id, sending).await
+    }
 }
 
 impl Relay {
@@ -52,13 +85,14 @@ impl Relay {
             return self.open_before(None, asked).await;
         };
         let deadline = Instant::now() + total;
-        let id = asked.id.clone();
+        let (id, story) = (asked.id.clone(), asked.story.clone());
         let opening = self.open_before(Some(deadline), asked);
         if let Ok(opened) = tokio::time::timeout_at(deadline, opening).await {
             return opened;
         }
         let failure = Failure::Timeout(Deadline::Total);
-        self.log_failure(&id, &failure).await;
+        let slot = story.slot().unwrap_or_else(SlotId::first);
+        self.log_failure((&id, &slot), &failure).await;
         Err(Refused::Attempt(failure))
     }
 
@@ -68,91 +102,42 @@ impl Relay {
         deadline: Option<Instant>,
         asked: Asked,
     ) -> Result<Opened, Refused> {
-        self.persist(&asked, |credential, request| {
-            let (relay, asked) = (self.clone(), asked.clone());
-            async move { relay.attempt(deadline, &asked, &credential, &request).await }
-        })
-        .await
+        let attempt = Streamed { relay: self, id: &asked.id, deadline };
+        let served = self.persist(&asked, &attempt).await?;
+        let Served { answer, lease, sent, .. } = served;
+        let Begun { ignored, turn, limits, read, source } = answer;
+        self.note_limits(&lease, (limits, window::Source::Answer), sent);
+        asked.story.left_out(&ignored);
+        let place = super::opened::Place { lease, story: asked.story, sent, relay: self.clone() };
+        Ok(Opened { ignored, turn, place, read, source })
     }
 
-    /// Attempts `asked` until there is an answer, or a failure that nothing can be done about.
-    pub(super) async fn persist<T, A>(
+    /// Takes note of what an answer that was asked for at `sent` says is left.
+    pub(super) fn note_limits(
         &self,
-        asked: &Asked,
-        attempt: impl Fn(Arc<Credential>, Translated) -> A,
-    ) -> Result<T, Refused>
-    where
-        A: Future<Output = Result<T, Failure>>,
-    {
-        let mut credential = self.login.credential().await?;
-        let named = self.named(asked.request.clone(), &credential).await;
-        let mut request = self.lightened(named, &credential);
-        let mut n_replaced = 0;
-        let mut lessons = Vec::new();
-        loop {
-            let failure = match attempt(Arc::clone(&credential), request.clone()).await {
-                Ok(answer) => {
-                    self.login.proven(&credential);
-                    // Only what helped was right.
-                    self.remember(lessons, &credential, &asked.request);
-                    return Ok(answer);
-                }
-                Err(failure) => failure,
-            };
-            match &failure {
-                Failure::Unauthorized { .. } if n_replaced == 0 => {
-                    n_replaced = 1;
-                    credential = self.login.after_unauthorized(&credential).await?;
-                }
-                // What another process had put there may have been too old as well.
-                Failure::Unauthorized { .. } if n_replaced == 1 => {
-                    n_replaced = 2;
-                    match self.login.after_unauthorized(&credential).await {
-                        Ok(renewed) => credential = renewed,
-                        Err(_) => return Err(Refused::Attempt(failure)),
-                    }
-                }
-                Failure::Request(refusal) => {
-                    let lesson = Lesson::of(&failure).filter(|_| self.settings.learn);
-                    let Some(lighter) = lighter(refusal, lesson.as_ref(), &request) else {
-                        let param = refusal.param.as_deref().or(failure.unsupported_parameter());
-                        let param = param.map(|param| request.own_name(param));
-                        let refusal = Refusal { param, ..Refusal::clone(refusal) };
-                        return Err(Refused::Attempt(Failure::Request(Box::new(refusal))));
-                    };
-                    self.log_adaptation(&asked.id, &request, &lighter).await;
-                    lessons.extend(lesson);
-                    request = lighter;
-                }
-                Failure::ModelNotFound(refusal) => {
-                    let suggestions = self.suggestions(&request, &credential).await;
-                    return Err(Refused::Model { refusal: refusal.clone(), suggestions });
-                }
-                Failure::Unauthorized { .. }
-                | Failure::Workspace { .. }
-                | Failure::UsageLimit(_)
-                | Failure::NotIncluded { .. }
-                | Failure::Overloaded { .. }
-                | Failure::Capacity { .. }
-                | Failure::RateLimited { .. }
-                | Failure::Challenge { .. }
-                | Failure::Service(_)
-                | Failure::Connect(_)
-                | Failure::Timeout(_)
-                | Failure::TooLarge { .. }
-                | Failure::Cut(_) => return Err(Refused::Attempt(failure)),
-            }
+        lease: &Lease,
+        (limits, source): (Limits, window::Source),
+        sent: std::time::Instant,
+    ) {
+        if limits != Limits::default() {
+            let now = self.slots.now();
+            lease.read(&Reading::new(limits, source, sent, now));
         }
     }
 
     /// The request without what the upstream is known to refuse.
-    fn lightened(&self, request: Translated, credential: &Credential) -> Translated {
+    pub(super) fn lightened(&self, request: Translated, credential: &Credential) -> Translated {
         let now = self.clock.instant();
         let known = self.learned.of(&credential.account_id, &request.model, now);
         known.iter().fold(request, |request, lesson| lesson.heeded(&request).unwrap_or(request))
     }
 
-    fn remember(&self, lessons: Vec<Lesson>, credential: &Credential, request: &Translated) {
+    pub(super) fn remember(
+        &self,
+        lessons: Vec<Lesson>,
+        credential: &Credential,
+        request: &Translated,
+    ) {
         let now = self.clock.instant();
         for lesson in lessons {
             self.learned.remember(&credential.account_id, &request.model, lesson, now);
@@ -162,33 +147,40 @@ impl Relay {
     async fn attempt(
         &self,
         deadline: Option<Instant>,
-        asked: &Asked,
-        credential: &Arc<Credential>,
-        request: &Translated,
-    ) -> Result<Opened, Failure> {
-        let Asked { id, turn, .. } = asked;
+        id: &RequestId,
+        sending: Sending<'_>,
+    ) -> Result<Begun, Failure> {
+        let Sending { lease, story, credential, request, turn } = sending;
+        let of = (id, lease.id());
         let body = request.body().clone();
-        self.log_request(id, request, &body).await;
+        self.log_request(of, &request, &body).await;
         let (session, compacts) = (&*request.session, request.compacts());
-        let sent = inference::Request { body, session, turn: turn.clone(), compacts };
+        let sent = inference::Request { body, session, turn, compacts };
         let answer = match inference::send(&self.upstream, credential, sent).await {
             Ok(answer) => answer,
             Err(failure) => {
-                self.log_failure(id, &failure).await;
+                self.log_failure(of, &failure).await;
                 return Err(failure);
             }
         };
-        self.log_answer(id, &answer.headers).await;
+        story.headers(self.clock.instant());
+        self.log_answer(of, &answer.headers).await;
         if let Some(etag) = answer.models_etag() {
-            self.catalogue.notice(etag);
+            lease.account.catalogue.notice(etag);
         }
         let turn = answer.turn();
+        let limits = usage::of_headers(&answer.headers, self.clock.now());
         let patience = Patience::new(self.settings.limits, deadline);
-        let mut source = Source::new(answer.body, self.traffic.tap(id), patience);
+        let tap = self.traffic.tap(id, Some(lease.id().as_str()));
+        let mut source = Source::new(answer.body, tap, patience);
         match first_output(&mut source, &self.clock).await {
-            Ok(read) => Ok(Opened { ignored: request.ignored.clone(), turn, read, source }),
+            Ok(read) => {
+                story.first_output(self.clock.instant());
+                Ok(Begun { ignored: request.ignored.clone(), turn, limits, read, source })
+            }
             Err(failure) => {
-                let record = Record::new(id, Phase::UpstreamStreamError);
+                let record = Record::new(id, Phase::UpstreamStreamError)
+                    .text("slot_id", lease.id().to_string());
                 self.traffic.record(record.text("error", chain(&failure))).await;
                 Err(failure)
             }
@@ -227,17 +219,4 @@ async fn first_output(source: &mut Source, clock: &Clock) -> Result<VecDeque<Byt
         }
         read.push_back(run);
     }
-}
-
-/// The request without what the upstream refused about it, if it can do without.
-///
-/// Each such request has fewer parameters than the one before or a higher limit, so this comes to
-/// an end.
-fn lighter(refusal: &Refusal, lesson: Option<&Lesson>, request: &Translated) -> Option<Translated> {
-    if let Some(lesson) = lesson {
-        return lesson.heeded(request);
-    }
-    // Reasoning of earlier turns that another account encrypted, or that was cut on its way.
-    let is_foreign = refusal.code.as_deref() == Some("invalid_encrypted_content");
-    if is_foreign { request.without_reasoning() } else { None }
 }

@@ -4,9 +4,15 @@
 //! and reports differ on who still has which. So the first is tried and the second is what is left
 //! where the first is refused; that it is refused is remembered like any other refusal.
 
-use super::{Refused, Relay, attempt::Asked, cut_short, learned::Lesson, opened::Opened};
+use super::{
+    Refused, Relay,
+    attempt::Asked,
+    cut_short,
+    failover::{AsyncAttempt, Sending},
+    learned::Lesson,
+    opened::Opened,
+};
 use crate::{
-    credential::Credential,
     traffic::{Phase, Record},
     transport::chain,
     upstream::{
@@ -19,7 +25,6 @@ use crate::{
             compaction::{self, Made},
             responses::Collect,
         },
-        request::Translated,
         tools::ToolNames,
     },
 };
@@ -34,6 +39,18 @@ pub struct Compacted {
     pub end: End,
 }
 
+/// Attempts at the route for compactions.
+struct ByRoute<'a> {
+    relay: &'a Relay,
+    asked: &'a Asked,
+}
+
+impl AsyncAttempt<Compacted> for ByRoute<'_> {
+    async fn attempt(&self, sending: Sending<'_>) -> Result<Compacted, Failure> {
+        self.relay.ask_route(self.asked, sending).await
+    }
+}
+
 impl Relay {
     /// Compacts what `asked` holds.
     ///
@@ -41,41 +58,27 @@ impl Relay {
     ///
     /// When there is no usable login, or the upstream does not compact it either way.
     pub async fn compact(&self, asked: Asked) -> Result<Compacted, Refused> {
-        if self.knows_compaction_route(&asked).await? {
+        let (model, now) = (&asked.request.model, self.clock.instant());
+        if self.learned.knows(model, &Lesson::CompactionRoute, now) {
             return self.compact_by_route(&asked).await;
         }
         match self.open(asked.clone()).await {
             Ok(opened) => self.compacted(&asked, opened).await.map_err(Refused::Attempt),
             Err(Refused::Attempt(failure)) if failure.refuses_item("compaction_trigger") => {
                 let compacted = self.compact_by_route(&asked).await;
-                if compacted.is_ok() {
-                    self.remember_compaction_route(&asked).await?;
-                }
                 // Without the route the refusal of the first way says more.
                 compacted.map_err(|refused| match refused {
                     Refused::Attempt(Failure::Request(_) | Failure::Service(_)) => {
                         Refused::Attempt(failure)
                     }
-                    Refused::Login(_) | Refused::Attempt(_) | Refused::Model { .. } => refused,
+                    Refused::Login(_)
+                    | Refused::Attempt(_)
+                    | Refused::Model { .. }
+                    | Refused::NoSlot(_) => refused,
                 })
             }
             Err(refused) => Err(refused),
         }
-    }
-
-    async fn knows_compaction_route(&self, asked: &Asked) -> Result<bool, Refused> {
-        let credential = self.login.credential().await?;
-        let now = self.clock.instant();
-        let known = self.learned.of(&credential.account_id, &asked.request.model, now);
-        Ok(known.contains(&Lesson::CompactionRoute))
-    }
-
-    async fn remember_compaction_route(&self, asked: &Asked) -> Result<(), Refused> {
-        let credential = self.login.credential().await?;
-        let now = self.clock.instant();
-        let (account, model) = (&credential.account_id, &asked.request.model);
-        self.learned.remember(account, model, Lesson::CompactionRoute, now);
-        Ok(())
     }
 
     /// Reads a stream that is to hold one compaction.
@@ -102,34 +105,34 @@ impl Relay {
     }
 
     async fn compact_by_route(&self, asked: &Asked) -> Result<Compacted, Refused> {
-        self.persist(asked, |credential, request| {
-            let (relay, asked) = (self.clone(), asked.clone());
-            async move {
-                let outcome = relay.ask_route(&asked, &credential, &request).await;
-                if let Err(failure) = &outcome {
-                    relay.log_failure(&asked.id, failure).await;
-                }
-                outcome
-            }
-        })
-        .await
+        let served = self.persist(asked, &ByRoute { relay: self, asked }).await?;
+        let (model, now) = (&asked.request.model, self.clock.instant());
+        let account = &served.credential.account_id;
+        self.learned.remember(account, model, Lesson::CompactionRoute, now);
+        Ok(served.answer)
     }
 
-    async fn ask_route(
-        &self,
-        asked: &Asked,
-        credential: &Credential,
-        request: &Translated,
-    ) -> Result<Compacted, Failure> {
+    async fn ask_route(&self, asked: &Asked, sending: Sending<'_>) -> Result<Compacted, Failure> {
+        let Sending { lease, credential, request, turn, .. } = sending;
+        let of = (&asked.id, lease.id());
         let body = request.for_compaction_route();
-        self.log_request(&asked.id, request, &body).await;
-        let (session, turn) = (&*request.session, asked.turn.clone());
-        let sent = inference::Request { body, session, turn, compacts: false };
-        let (headers, answer) = inference::compact(&self.upstream, credential, sent).await?;
-        self.log_answer(&asked.id, &headers).await;
+        self.log_request(of, &request, &body).await;
+        let sent = inference::Request { body, session: &request.session, turn, compacts: false };
+        let (headers, answer) = match inference::compact(&self.upstream, credential, sent).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.log_failure(of, &failure).await;
+                return Err(failure);
+            }
+        };
+        self.log_answer(of, &headers).await;
         let body = compaction::of_answer(&answer, self.made(asked));
-        let body = body.ok_or_else(|| fault("its compaction cannot be read".to_owned()))?;
-        Ok(Compacted { ignored: request.ignored.clone(), body, end: End::default() })
+        let Some(body) = body else {
+            let failure = fault("its compaction cannot be read".to_owned());
+            self.log_failure(of, &failure).await;
+            return Err(failure);
+        };
+        Ok(Compacted { ignored: request.ignored, body, end: End::default() })
     }
 
     fn made<'a>(&self, asked: &'a Asked) -> Made<'a> {

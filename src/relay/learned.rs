@@ -78,6 +78,13 @@ impl Learned {
         known.push(Known { account, model, lesson, until: now + REMEMBERED });
     }
 
+    /// Whether `lesson` is known of `model`, whoever's account it was learnt with.
+    pub fn knows(&self, model: &str, lesson: &Lesson, now: Instant) -> bool {
+        let known = self.0.lock();
+        let mut live = known.iter().filter(|entry| entry.until > now && entry.model == model);
+        live.any(|entry| entry.lesson == *lesson)
+    }
+
     /// What is known of `model` and `account`.
     pub fn of(&self, account: &AccountId, model: &str, now: Instant) -> Vec<Lesson> {
         let known = self.0.lock();

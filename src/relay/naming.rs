@@ -9,9 +9,8 @@
 
 use std::sync::Arc;
 
-use super::Relay;
+use super::{Relay, failover::Usable};
 use crate::{
-    credential::Credential,
     upstream::catalogue::Models,
     wire::{
         model::{Suffixed, alias_of, suggestions},
@@ -27,8 +26,8 @@ struct Meant {
 
 impl Relay {
     /// The request with the model and the effort that its model's name means.
-    pub(super) async fn named(&self, request: Translated, credential: &Credential) -> Translated {
-        let Meant { model, effort } = self.meaning(&request.model, credential).await;
+    pub(super) async fn named(&self, request: Translated, account: &Usable) -> Translated {
+        let Meant { model, effort } = self.meaning(&request.model, account).await;
         match effort {
             Some(effort) => request.with_model(&model, &effort),
             None if model == request.model => request,
@@ -40,26 +39,25 @@ impl Relay {
         }
     }
 
-    async fn meaning(&self, asked: &str, credential: &Credential) -> Meant {
+    async fn meaning(&self, asked: &str, account: &Usable) -> Meant {
         let aliases = &self.settings.aliases;
         if let Some(model) = alias_of(aliases, asked) {
-            return self.split(model, credential).await;
+            return self.split(model, account).await;
         }
         if let Some(name) = Suffixed::read(asked)
             && let Some(model) = alias_of(aliases, name.model)
         {
-            let Meant { model, .. } = self.split(model, credential).await;
+            let Meant { model, .. } = self.split(model, account).await;
             return Meant { model, effort: Some(name.effort.to_owned()) };
         }
-        self.split(asked, credential).await
+        self.split(asked, account).await
     }
 
     /// A name that is no alias, as a model and the effort that it may carry.
-    async fn split(&self, asked: &str, credential: &Credential) -> Meant {
+    async fn split(&self, asked: &str, account: &Usable) -> Meant {
         let name = Suffixed::read(asked);
         let has_capitals = asked.bytes().any(|byte| byte.is_ascii_uppercase());
-        let listed =
-            if name.is_some() || has_capitals { self.listed(credential).await } else { None };
+        let listed = if name.is_some() || has_capitals { self.listed(account).await } else { None };
         let spelt = |model: &str| {
             let known = listed.as_ref().and_then(|models| models.find(model));
             known.map(|model| model.slug.clone())
@@ -77,16 +75,12 @@ impl Relay {
     }
 
     /// Names of models that resemble the one that was asked for.
-    pub(super) async fn suggestions(
-        &self,
-        request: &Translated,
-        credential: &Credential,
-    ) -> Vec<String> {
-        let Some(models) = self.listed(credential).await else { return Vec::new() };
+    pub(super) async fn suggestions(&self, request: &Translated, account: &Usable) -> Vec<String> {
+        let Some(models) = self.listed(account).await else { return Vec::new() };
         suggestions(&request.model, models.entries.iter().map(|model| model.slug.as_str()))
     }
 
-    async fn listed(&self, credential: &Credential) -> Option<Arc<Models>> {
-        self.catalogue.models(credential).await.ok()
+    async fn listed(&self, account: &Usable) -> Option<Arc<Models>> {
+        account.catalogue.models(&account.credential).await.ok()
     }
 }

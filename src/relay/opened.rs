@@ -13,16 +13,23 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
 
-use super::patience::Patience;
+use super::{
+    Relay,
+    patience::Patience,
+    slots::Lease,
+    story::{Story, Tokens},
+};
 use crate::{
+    slot::window,
     traffic::Tap,
-    upstream::{failure::Failure, inference::Incoming},
+    upstream::{failure::Failure, inference::Incoming, usage},
     wire::sse::{self, Ended, Splitter, TooLong},
 };
 
@@ -31,6 +38,15 @@ const EVENT_LIMIT: usize = 32 << 20;
 /// Comments without an event between them. A connection is kept alive with a few bytes a minute.
 const COMMENT_LIMIT: usize = 1 << 20;
 
+/// Where an answer comes from, as long as it lasts.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub lease: Lease,
+    pub story: Story,
+    pub sent: Instant,
+    pub relay: Relay,
+}
+
 /// Events of one answer. The first runs may have been read already.
 #[derive(Debug)]
 pub struct Opened {
@@ -38,6 +54,7 @@ pub struct Opened {
     pub ignored: Vec<String>,
     /// What the upstream's answer says to a Codex client in its headers.
     pub turn: HeaderMap,
+    pub(super) place: Place,
     pub(super) read: VecDeque<Bytes>,
     pub(super) source: Source,
 }
@@ -45,15 +62,61 @@ pub struct Opened {
 impl Opened {
     /// The next run of whole events, or `None` after the last.
     pub fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
-        match self.read.pop_front() {
-            Some(run) => Poll::Ready(Some(Ok(run))),
-            None => self.source.poll_run(cx),
+        let run = match self.read.pop_front() {
+            Some(run) => Some(Ok(run)),
+            None => ready!(self.source.poll_run(cx)),
+        };
+        match &run {
+            Some(Ok(run)) => self.place.note_limits(run),
+            Some(Err(failure)) => self.failed(failure),
+            None => {}
         }
+        Poll::Ready(run)
+    }
+
+    /// The answer failed after it had begun: by its own words, or because it stopped.
+    pub fn failed(&self, failure: &Failure) {
+        let Place { lease, story, sent, relay } = &self.place;
+        lease.failed_late(failure, *sent);
+        story.failed(failure.to_string(), relay.clock.instant());
+    }
+
+    /// The answer has ended as it should.
+    pub fn ended(&self, usage: Option<Tokens>) {
+        let Place { story, relay, .. } = &self.place;
+        if let Some(usage) = usage {
+            story.cost(usage);
+        }
+        story.ended("completed", relay.clock.instant());
     }
 
     /// The next run of whole events, or `None` after the last.
     pub async fn next_run(&mut self) -> Option<Result<Bytes, Failure>> {
         std::future::poll_fn(|cx| self.poll_run(cx)).await
+    }
+}
+
+/// How the event begins that says what is left.
+const LIMITS: &[u8] = b"codex.rate_limits";
+
+impl Place {
+    /// Takes note of what an event says is left. Looking for its name costs less than reading.
+    fn note_limits(&self, run: &[u8]) {
+        if memchr::memmem::find(run, LIMITS).is_none() {
+            return;
+        }
+        let now = self.relay.clock.now();
+        for frame in sse::frames(run) {
+            if let Some(limits) = usage::of_event(&frame.data, now) {
+                self.relay.note_limits(&self.lease, (limits, window::Source::Answer), self.sent);
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.story.ended("unfinished", self.relay.clock.instant());
     }
 }
 

@@ -1,14 +1,17 @@
-//! Who may come in: the bearer, the account header, and accounts that are shut.
+//! Who may come in: the bearer, the account header, accounts that are shut, and which workspaces
+//! somebody has.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
+use serde_json::Value;
 
 use crate::sim::{
     Simulator,
     account::{Account, Denied, Trouble},
     answer::{Answer, deactivated, unauthorized, wrong_workspace},
     request::header,
+    tree::object,
     world::{Need, Unauthorized, World},
 };
 
@@ -32,6 +35,36 @@ impl Simulator {
             return Err(deactivated());
         }
         Ok(account)
+    }
+
+    /// `GET /backend-api/wham/accounts/check`: the workspaces of whoever asks.
+    pub(super) fn workspaces(&self, headers: &HeaderMap) -> Result<Answer, Answer> {
+        let account = self.admit(headers, &self.world())?;
+        let workspaces = self.accounts().of_user(&account.user);
+        let ids: Vec<_> = workspaces.iter().map(|workspace| workspace.id.as_str()).collect();
+        let entries: Vec<_> =
+            workspaces.iter().map(|workspace| workspace_entry(workspace)).collect();
+        Ok(Answer::json(
+            200,
+            &object! {
+                "accounts": entries,
+                "account_ordering": ids,
+                "default_account_id": account.id.as_str(),
+            },
+        ))
+    }
+}
+
+fn workspace_entry(workspace: &Account) -> Value {
+    let is_personal = !matches!(workspace.plan, "team" | "enterprise");
+    object! {
+        "id": workspace.id.as_str(),
+        "name": workspace.name.as_str(),
+        "structure": if is_personal { "personal" } else { "workspace" },
+        "plan_type": workspace.plan,
+        "profile_picture_url": Value::Null,
+        "workspace_backend_origin": "NO_CONSTRAINT",
+        "account_routing_override": "NO_CONSTRAINT",
     }
 }
 

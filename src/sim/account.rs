@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::{
     id,
     sim::{
+        gauge::Gauges,
         mint::{Mint, digest},
         tree::{list, object},
     },
@@ -42,8 +43,14 @@ pub(super) enum Trouble {
     Deactivated,
     /// Every turn is refused: 429 `usage_limit_reached`.
     Spent,
+    /// Every turn begins and then fails with `usage_limit_reached`.
+    SpentInside,
     /// The plan has no Codex: 429 `usage_not_included`.
     NotIncluded,
+    /// Every turn is refused: 503 `server_is_overloaded`.
+    Overloaded,
+    /// Every turn begins and then fails with `server_is_overloaded`.
+    OverloadedInside,
 }
 
 impl Account {
@@ -57,7 +64,10 @@ impl Account {
             "pro" => ("pro", Trouble::None),
             "deactivated" => ("team", Trouble::Deactivated),
             "spent" => ("plus", Trouble::Spent),
+            "spent-stream" => ("plus", Trouble::SpentInside),
             "not-included" => ("free", Trouble::NotIncluded),
+            "overloaded" => ("plus", Trouble::Overloaded),
+            "overloaded-stream" => ("plus", Trouble::OverloadedInside),
             _ => ("plus", Trouble::None),
         };
         let person = if name == "team" { "first" } else { name };
@@ -153,8 +163,8 @@ pub(super) struct Accounts {
     known: Vec<Arc<Account>>,
     access: HashMap<String, Issued>,
     refresh: HashMap<String, Issued>,
-    /// Percent of the primary and the secondary window, by account id.
-    used: HashMap<String, (u64, u64)>,
+    /// By account id.
+    gauges: HashMap<String, Gauges>,
 }
 
 impl Accounts {
@@ -171,6 +181,11 @@ impl Accounts {
     /// The account with this id, if it was ever asked for.
     pub(super) fn with_id(&self, id: &str) -> Option<Arc<Account>> {
         self.known.iter().find(|account| account.id == id).cloned()
+    }
+
+    /// The workspaces of a user, as far as they were ever asked for.
+    pub(super) fn of_user(&self, user: &str) -> Vec<Arc<Account>> {
+        self.known.iter().filter(|account| account.user == user).cloned().collect()
     }
 
     pub(super) fn issue(
@@ -226,13 +241,11 @@ impl Accounts {
         self.refresh.values_mut().for_each(|issued| deny(Some(issued), why));
     }
 
-    /// How much of an account's windows is used, where that was said for it.
-    pub(super) fn used(&self, account: &Account) -> Option<(u64, u64)> {
-        self.used.get(&account.id).copied()
-    }
-
-    pub(super) fn set_used(&mut self, account: &Account, used: (u64, u64)) {
-        self.used.insert(account.id.clone(), used);
+    /// How an account's windows stand at `now`.
+    pub(super) fn gauges(&mut self, account: &Account, now: i64) -> &mut Gauges {
+        let gauges = self.gauges.entry(account.id.clone()).or_default();
+        gauges.settle(now);
+        gauges
     }
 }
 

@@ -27,6 +27,9 @@ impl Simulator {
         }
         self.check_allowance(&account, &world)?;
         let asked = validate::read_compaction(&seen.body, headers, &account, &world)?;
+        if world.turn_cost > 0 {
+            self.charge(&account, &world);
+        }
         let said = |item: &&Value| item_kind(item) == "message" && text(item, "role") == "user";
         let mut output: Vec<_> =
             elements(&asked.body, "input").iter().filter(said).cloned().collect();
@@ -49,6 +52,6 @@ impl Simulator {
                 "total_tokens": input + SUMMARY,
             },
         };
-        Ok(Answer::json(200, &body).with_all(self.meter(&account, &world, false).headers()))
+        Ok(Answer::json(200, &body).with_all(self.meter(&account, &world).headers()))
     }
 }

@@ -17,7 +17,7 @@ use crate::sim::{
     form::{pairs, value},
     record::Recorded,
     script::{ScriptError, Step},
-    tree::{fields, object},
+    tree::{fields, object, text},
 };
 
 pub(super) fn router(simulator: &Simulator) -> Router {
@@ -28,6 +28,7 @@ pub(super) fn router(simulator: &Simulator) -> Router {
         .route("/sim/clear", post(clear))
         .route("/sim/script", post(script))
         .route("/sim/world", post(world))
+        .route("/sim/usage", post(usage))
         .route("/sim/expire", post(expire))
         .route("/sim/revoke", post(revoke))
         .with_state(simulator.clone())
@@ -84,6 +85,29 @@ async fn world(State(simulator): State<Simulator>, body: Bytes) -> Answer {
             return mistake(&error.to_string());
         }
     }
+    done()
+}
+
+/// What a test may say about the windows of an account, besides whose they are.
+const USAGE: [&str; 4] =
+    ["primary_used", "secondary_used", "primary_resets_in", "secondary_resets_in"];
+
+/// How the windows of an account stand: percent, and seconds from now.
+async fn usage(State(simulator): State<Simulator>, body: Bytes) -> Answer {
+    let tree: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let account = text(&tree, "account");
+    if account.is_empty() {
+        return mistake("an object with the name of an account is wanted");
+    }
+    for (name, value) in fields(&tree) {
+        let is_usage = USAGE.contains(&name.as_str()) && value.is_u64();
+        if !is_usage && name != "account" {
+            return mistake(&format!("{name:?} cannot be {value}"));
+        }
+    }
+    let number = |name: &str| tree.get(name).and_then(Value::as_u64);
+    let [primary, secondary, primary_resets_in, secondary_resets_in] = USAGE.map(number);
+    simulator.adjust(account, [primary, secondary], [primary_resets_in, secondary_resets_in]);
     done()
 }
 

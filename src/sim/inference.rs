@@ -18,7 +18,7 @@ use crate::sim::{
     record::Presence,
     request::Asked,
     routes::Seen,
-    script::{Instead, LIMIT_SECONDS, Limit, ScriptError, Step},
+    script::{At, Ending, Form, Instead, LIMIT_SECONDS, Limit, ScriptError, Step},
     turn::Teacher,
     validate,
     world::World,
@@ -45,16 +45,29 @@ impl Simulator {
     /// Refuses what an account has used up or never had.
     pub(super) fn check_allowance(&self, account: &Account, world: &World) -> Result<(), Answer> {
         let about = Circumstances { account, model: "", now: self.unix() };
-        let answer = match account.trouble {
-            Trouble::None | Trouble::Deactivated => return Ok(()),
-            Trouble::Spent => Answer::json(429, &usage_limit(Limit::Both(LIMIT_SECONDS), about)),
-            Trouble::NotIncluded => usage_not_included(account),
+        let meter = self.meter(account, world);
+        let limited = |limit| Answer::json(429, &usage_limit(limit, about));
+        let (answer, meter) = match account.trouble {
+            Trouble::Spent => (limited(Limit::Both(LIMIT_SECONDS)), meter),
+            Trouble::NotIncluded => (usage_not_included(account), meter.spent()),
+            Trouble::Overloaded => return Err(answer::instead(&Instead::Overloaded, about)),
+            Trouble::None
+            | Trouble::Deactivated
+            | Trouble::SpentInside
+            | Trouble::OverloadedInside => match meter.limit() {
+                Some(limit) => (limited(limit), meter),
+                None => return Ok(()),
+            },
         };
-        Err(answer.with_all(self.meter(account, world, true).headers()))
+        Err(answer.with_all(meter.headers()))
     }
 
-    /// What comes next: the script, else what the model's name and the user's text ask for.
+    /// What comes next: what is wrong with the account, else the script, else what the model's name
+    /// and the user's text ask for.
     fn next_step(&self, asked: &Asked) -> Result<Step, ScriptError> {
+        if let Some(step) = troubled(asked.account.trouble) {
+            return Ok(step);
+        }
         if let Some(step) = self.next_scripted() {
             return Ok(step);
         }
@@ -79,19 +92,27 @@ impl Simulator {
         if answer.status.as_u16() != 429 {
             return answer;
         }
-        let spent = matches!(instead, Instead::Limit(_));
-        answer.with_all(self.meter(&asked.account, world, spent).headers())
+        let meter = self.meter(&asked.account, world);
+        let meter = if matches!(instead, Instead::Limit(_)) { meter.spent() } else { meter };
+        answer.with_all(meter.headers())
     }
 
     fn stream(&self, asked: &Asked, step: &Step, world: &World, presence: Presence) -> Response {
         self.count(|counters| counters.streams += 1);
+        if world.turn_cost > 0 && !step.ending.is_fault() {
+            self.charge(&asked.account, world);
+        }
+        let meter = self.meter(&asked.account, world);
+        let limit_event = world.limit_events.then(|| meter.event());
         let now = self.unix();
         let (input_tokens, cached_tokens) = self.look_up(asked, now, world.cache_retention);
+        let limit_event = limit_event.as_ref();
+        let mint = self.mint();
         let teacher =
-            Teacher { asked, step, world, mint: self.mint(), now, input_tokens, cached_tokens };
+            Teacher { asked, step, world, mint, now, input_tokens, cached_tokens, limit_event };
         let turn = teacher.turn();
         let mut response = Response::new(body::play(&turn, &step.shape, presence));
-        let mut headers = self.meter(&asked.account, world, false).headers();
+        let mut headers = meter.headers();
         let mut set = |name: &str, value: &str| headers.push((name.to_owned(), value.to_owned()));
         set(CONTENT_TYPE.as_str(), "text/event-stream");
         set(CACHE_CONTROL.as_str(), "no-cache");
@@ -106,17 +127,36 @@ impl Simulator {
         response
     }
 
-    /// What is used of an account; all of it when it is `spent`.
-    pub(super) fn meter<'a>(
-        &self,
-        account: &'a Account,
-        world: &'a World,
-        spent: bool,
-    ) -> Meter<'a> {
-        let used = self.accounts().used(account);
-        let (primary, secondary) = used.unwrap_or((world.primary_used, world.secondary_used));
-        let spent = spent || account.trouble == Trouble::Spent;
-        let used = (if spent { 100 } else { primary }, secondary);
-        Meter { world, account, used, now: self.unix() }
+    /// Takes what a turn costs out of the primary window.
+    pub(super) fn charge(&self, account: &Account, world: &World) {
+        let meter = self.meter(account, world);
+        let end = meter.primary_end();
+        let mut accounts = self.accounts();
+        let gauges = accounts.gauges(account, meter.now);
+        gauges.primary.spend(world.turn_cost, world.primary_used, end);
     }
+
+    /// What is used of an account, and what it may still get.
+    pub(super) fn meter<'a>(&self, account: &'a Account, world: &'a World) -> Meter<'a> {
+        let now = self.unix();
+        let gauges = *self.accounts().gauges(account, now);
+        let resets = self.redemptions().left(account, world);
+        let is_spent = account.trouble == Trouble::Spent;
+        Meter { world, account, gauges, resets, is_spent, now }
+    }
+}
+
+/// How every turn goes of an account whose turns begin and then fail.
+fn troubled(trouble: Trouble) -> Option<Step> {
+    let (code, form) = match trouble {
+        Trouble::SpentInside => ("usage_limit_reached", Form::ErrorThenFailed),
+        Trouble::OverloadedInside => ("server_is_overloaded", Form::Nested),
+        Trouble::None
+        | Trouble::Deactivated
+        | Trouble::Spent
+        | Trouble::NotIncluded
+        | Trouble::Overloaded => return None,
+    };
+    let ending = Ending::Fault { code: code.to_owned(), form, at: At::Start };
+    Some(Step { ending, ..Step::default() })
 }

@@ -1,13 +1,16 @@
-//! Usage windows: as headers on every inference answer, and as `wham/usage`.
+//! Usage windows: as headers on every inference answer, as an event of its stream, and as
+//! `wham/usage`.
 //!
-//! Headers count windows in minutes, the route in seconds.
+//! Headers and the event count windows in minutes, the route in seconds.
 
 use serde_json::Value;
 
 use crate::sim::{
     account::Account,
     answer::Answer,
-    tree::{list, object},
+    gauge::{Gauge, Gauges},
+    script::Limit,
+    tree::{count, list, object},
     world::{Reached, UsageRoute, Windows, World},
 };
 
@@ -24,8 +27,11 @@ const EXTRA: (&str, &str, &str) = ("x-codex-bengalfox", "codex_bengalfox", "GPT-
 pub(super) struct Meter<'a> {
     pub(super) world: &'a World,
     pub(super) account: &'a Account,
-    /// Percent of the primary and the secondary window.
-    pub(super) used: (u64, u64),
+    pub(super) gauges: Gauges,
+    /// How many usage resets the account may spend.
+    pub(super) resets: u64,
+    /// The primary window counts as used up, whatever its gauge says.
+    pub(super) is_spent: bool,
     /// Whole seconds since 1970.
     pub(super) now: i64,
 }
@@ -37,22 +43,74 @@ struct Window {
     resets_in: u64,
 }
 
+impl Window {
+    fn is_used_up(self) -> bool {
+        self.used >= 100
+    }
+}
+
 impl Meter<'_> {
+    /// The same with the primary window used up.
+    pub(super) fn spent(self) -> Self {
+        Self { is_spent: true, ..self }
+    }
+
+    /// Percent of the primary and the secondary window.
+    fn used(&self) -> (u64, u64) {
+        let Gauges { primary, secondary } = self.gauges;
+        let primary = primary.used.unwrap_or(self.world.primary_used);
+        let primary = if self.is_spent { 100 } else { primary };
+        (primary, secondary.used.unwrap_or(self.world.secondary_used))
+    }
+
+    /// Where no windows are reported, the primary one counts all the same.
     fn reached(&self) -> bool {
-        self.used.0 >= 100 || self.used.1 >= 100
+        let (_, secondary) = self.windows();
+        self.used().0 >= 100 || secondary.is_some_and(Window::is_used_up)
+    }
+
+    /// How turns are refused that the windows have no room for.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        let end =
+            self.reported().filter(|window| window.is_used_up()).map(|window| window.resets_in);
+        self.reached().then(|| end.max().map_or(Limit::Bare, Limit::Both))
+    }
+
+    /// Whether there is anything to reset.
+    pub(super) fn is_used(&self) -> bool {
+        self.reported().any(|window| window.used > 0)
+    }
+
+    /// How many windows are reported.
+    pub(super) fn shown(&self) -> u64 {
+        count(self.reported().count())
+    }
+
+    /// When the primary window resets, in whole seconds since 1970.
+    pub(super) fn primary_end(&self) -> Option<i64> {
+        self.windows().0.map(|window| self.reset_at(window))
+    }
+
+    fn reported(&self) -> impl Iterator<Item = Window> {
+        let (primary, secondary) = self.windows();
+        primary.into_iter().chain(secondary)
     }
 
     /// The primary and the secondary window.
     fn windows(&self) -> (Option<Window>, Option<Window>) {
-        let window = |used, seconds| Some(Window { used, seconds, resets_in: seconds * 3 / 4 });
-        let (primary, secondary) = self.used;
+        let window = |used, gauge: Gauge, seconds: u64| {
+            let left = |at: i64| u64::try_from(at.saturating_sub(self.now)).unwrap_or_default();
+            let resets_in = gauge.resets_at.map_or(seconds * 3 / 4, left);
+            Some(Window { used, seconds, resets_in })
+        };
+        let (used, gauges) = (self.used(), self.gauges);
+        let primary = |seconds| window(used.0, gauges.primary, seconds);
+        let secondary = |seconds| window(used.1, gauges.secondary, seconds);
         match self.world.windows {
-            Windows::Plan if self.account.plan == "free" => (window(primary, MONTH), None),
-            Windows::Plan | Windows::FiveHoursAndWeek => {
-                (window(primary, FIVE_HOURS), window(secondary, WEEK))
-            }
-            Windows::Week => (window(primary, WEEK), None),
-            Windows::Month => (window(primary, MONTH), None),
+            Windows::Plan if self.account.plan == "free" => (primary(MONTH), None),
+            Windows::Plan | Windows::FiveHoursAndWeek => (primary(FIVE_HOURS), secondary(WEEK)),
+            Windows::Week => (primary(WEEK), None),
+            Windows::Month => (primary(MONTH), None),
             Windows::None => (None, None),
         }
     }
@@ -99,6 +157,36 @@ impl Meter<'_> {
         set("window-minutes", (window.seconds / 60).to_string());
         set("reset-at", self.reset_at(window).to_string());
         set("reset-after-seconds", window.resets_in.to_string());
+    }
+
+    /// The event `codex.rate_limits`.
+    pub(super) fn event(&self) -> Value {
+        let window = |window: Option<Window>| {
+            window.map(|window| {
+                object! {
+                    "used_percent": window.used,
+                    "window_minutes": window.seconds / 60,
+                    "reset_at": self.reset_at(window),
+                }
+            })
+        };
+        let (primary, secondary) = self.windows();
+        object! {
+            "type": "codex.rate_limits",
+            "plan_type": self.account.plan,
+            "rate_limits": object! {
+                "allowed": !self.reached(),
+                "limit_reached": self.reached(),
+                "primary": window(primary),
+                "secondary": window(secondary),
+            },
+            "credits": object! {
+                "has_credits": false,
+                "unlimited": false,
+                "balance": Value::Null,
+            },
+            "metered_limit_name": "codex",
+        }
     }
 
     /// `GET /backend-api/wham/usage`.
@@ -151,8 +239,8 @@ impl Meter<'_> {
             "rate_limit_reached_type": self.reached_type(),
             "promo": Value::Null,
             "rate_limit_reset_credits": object! {
-                "available_count": 1,
-                "applicable_available_count": 1,
+                "available_count": self.resets,
+                "applicable_available_count": self.resets,
             },
         }
     }
@@ -182,7 +270,7 @@ impl Meter<'_> {
         if primary.is_none() && secondary.is_none() {
             return Value::Null;
         }
-        let spent = |window: Option<Window>| window.is_some_and(|window| window.used >= 100);
+        let spent = |window: Option<Window>| window.is_some_and(Window::is_used_up);
         let reached = spent(primary) || spent(secondary);
         object! {
             "allowed": !reached,
@@ -223,10 +311,19 @@ mod tests {
     use super::*;
     use crate::sim::account::Accounts;
 
+    fn gauges(primary: u64, secondary: u64) -> Gauges {
+        let gauge = |used| Gauge { used: Some(used), resets_at: None };
+        Gauges { primary: gauge(primary), secondary: gauge(secondary) }
+    }
+
+    fn meter<'a>(world: &'a World, account: &'a Account, gauges: Gauges) -> Meter<'a> {
+        Meter { world, account, gauges, resets: 1, is_spent: false, now: 1_000_000 }
+    }
+
     fn usage(pairs: &[(&str, &str)], name: &str, used: (u64, u64)) -> (Vec<String>, Value) {
         let world = World::from_pairs(pairs).expect("known");
         let account = Accounts::default().named(name);
-        let meter = Meter { world: &world, account: &account, used, now: 1_000_000 };
+        let meter = meter(&world, &account, gauges(used.0, used.1));
         let headers = meter.headers().into_iter().map(|(name, value)| format!("{name}: {value}"));
         (headers.collect(), meter.usage())
     }
@@ -280,6 +377,34 @@ mod tests {
             assert!(
                 headers.contains(&"x-codex-rate-limit-reached-type: rate_limit_reached".to_owned())
             );
+        }
+    }
+
+    #[test]
+    fn the_event_counts_windows_in_minutes() {
+        let world = World::default();
+        let account = Accounts::default().named("first");
+        let mut gauges = gauges(27, 100);
+        gauges.primary.resets_at = Some(1_000_060);
+        assert_eq!(
+            meter(&world, &account, gauges).event().to_string(),
+            r#"{"type":"codex.rate_limits","plan_type":"plus","rate_limits":{"allowed":false,"limit_reached":true,"primary":{"used_percent":27,"window_minutes":300,"reset_at":1000060},"secondary":{"used_percent":100,"window_minutes":10080,"reset_at":1453600}},"credits":{"has_credits":false,"unlimited":false,"balance":null},"metered_limit_name":"codex"}"#
+        );
+    }
+
+    #[test]
+    fn a_limit_lasts_until_the_last_used_up_window_resets() {
+        let account = Accounts::default().named("first");
+        for (windows, used, expected) in [
+            ("plan", (99, 99), None),
+            ("plan", (100, 99), Some(Limit::Both(13_500))),
+            ("plan", (100, 100), Some(Limit::Both(453_600))),
+            ("week", (99, 100), None),
+            ("none", (100, 0), Some(Limit::Bare)),
+        ] {
+            let world = World::from_pairs(&[("windows", windows)]).expect("known");
+            let meter = meter(&world, &account, gauges(used.0, used.1));
+            assert_eq!(meter.limit(), expected, "{windows} {used:?}");
         }
     }
 }

@@ -41,6 +41,9 @@ pub(super) fn router(simulator: &Simulator) -> Router {
         .route("/backend-api/codex/responses/compact", post(compact))
         .route("/backend-api/codex/models", get(model_list))
         .route("/backend-api/wham/usage", get(usage))
+        .route("/backend-api/wham/rate-limit-reset-credits", get(resets))
+        .route("/backend-api/wham/rate-limit-reset-credits/consume", post(redeem))
+        .route("/backend-api/wham/accounts/check", get(workspaces))
         .route("/oauth/authorize", get(authorize))
         .route("/oauth/token", post(token))
         .route("/oauth/revoke", post(revoke))
@@ -121,7 +124,26 @@ async fn model_list(
 async fn usage(State(simulator): State<Simulator>, headers: HeaderMap) -> Result<Answer, Answer> {
     let world = simulator.world();
     let account = simulator.admit(&headers, &world)?;
-    Ok(simulator.meter(&account, &world, false).usage_route())
+    Ok(simulator.meter(&account, &world).usage_route())
+}
+
+async fn resets(State(simulator): State<Simulator>, headers: HeaderMap) -> Result<Answer, Answer> {
+    simulator.resets(&headers)
+}
+
+async fn redeem(
+    State(simulator): State<Simulator>,
+    Extension(seen): Extension<Seen>,
+    headers: HeaderMap,
+) -> Result<Answer, Answer> {
+    simulator.redeem(&headers, &seen.body)
+}
+
+async fn workspaces(
+    State(simulator): State<Simulator>,
+    headers: HeaderMap,
+) -> Result<Answer, Answer> {
+    simulator.workspaces(&headers)
 }
 
 async fn authorize(State(simulator): State<Simulator>, uri: Uri) -> Answer {

@@ -148,6 +148,13 @@ pub(super) enum Ending {
     CloseLate,
 }
 
+impl Ending {
+    /// Whether the stream ends in a failure that it tells.
+    pub(super) fn is_fault(&self) -> bool {
+        matches!(self, Self::Fault { .. })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Failed,

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::sim::tree::{list, put, text};
 
+mod allowance;
 mod shape;
 mod state;
 mod turns;

@@ -32,6 +32,8 @@ pub(super) struct Teacher<'a> {
     pub(super) now: i64,
     pub(super) input_tokens: u64,
     pub(super) cached_tokens: u64,
+    /// The event that tells the limits, where streams have one.
+    pub(super) limit_event: Option<&'a Value>,
 }
 
 /// Events, and what comes after the last of them.
@@ -116,6 +118,7 @@ impl Teacher<'_> {
             Event::new(self.response_event("response.created", &id)),
             Event::new(self.response_event("response.in_progress", &id)),
         ];
+        events.extend(self.limit_event.cloned().map(Event::new));
         let head = events.len();
         let tail = self.end(&mut events, &content, &ending, &id);
         self.wait(&mut events, head);

@@ -342,6 +342,12 @@ world! {
     primary_used: u64 = 27,
     /// How much of the secondary window is used, in percent.
     secondary_used: u64 = 4,
+    /// How much of the primary window every turn uses, in percent.
+    turn_cost: u64 = 0,
+    /// Whether streams tell the limits in an event of their own, before any output.
+    limit_events: bool = false,
+    /// How many usage resets every account was granted.
+    reset_credits: u64 = 1,
     /// How `rate_limit_reached_type` is written.
     reached: Reached = Reached::Object,
     /// Limits of other families, in headers and in `wham/usage`.

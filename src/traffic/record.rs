@@ -236,9 +236,15 @@ fn head(id: &RequestId, phase: Phase) -> String {
     format!(r#"{{"request_id":{id_literal},"phase":"{}""#, phase.as_str())
 }
 
-/// The beginning of every record of one stream's lines, up to the line itself.
-pub fn line_head(id: &RequestId, phase: Phase) -> Vec<u8> {
+/// The beginning of every record of one stream's lines, up to the line itself. The name of a slot
+/// needs no escapes.
+pub fn line_head(id: &RequestId, phase: Phase, slot: Option<&str>) -> Vec<u8> {
     let mut out = head(id, phase).into_bytes();
+    if let Some(slot) = slot {
+        out.extend_from_slice(br#","slot_id":""#);
+        out.extend_from_slice(slot.as_bytes());
+        out.push(b'"');
+    }
     out.extend_from_slice(br#","line":""#);
     out
 }

@@ -190,7 +190,7 @@ async fn a_record_is_one_line_of_the_documented_form() {
 #[tokio::test]
 async fn stream_lines_are_records_of_their_own() {
     let log = Log::start();
-    let mut tap = log.traffic.tap(&request());
+    let mut tap = log.traffic.tap(&request(), None);
     let mut cx = Context::from_waker(Waker::noop());
     for chunk in
         [&b"event: a\ndata: {\"b\":\"\xc3\xa9\"}\n\n"[..], b"", b"\r\n\r\ndata: \xff\r\nid\rx"]
@@ -252,7 +252,7 @@ async fn a_full_queue_holds_the_sender_back_until_its_lines_are_written() {
     let sender = log.traffic.clone();
     let mut third = pin!(sender.record(body()));
     assert!(third.as_mut().poll(&mut cx).is_pending());
-    let mut tap = log.traffic.tap(&request());
+    let mut tap = log.traffic.tap(&request(), None);
     let lines = Bytes::from_static(b"a\nb\n");
     assert!(tap.poll_lines(&mut cx, &lines).is_pending());
     assert!(!*woken.0.lock());
@@ -282,7 +282,7 @@ async fn who_waits_and_is_not_polled_keeps_nobody_out() {
     let log = Log::with(1, PROMPT, open);
     log.traffic.record(numbered(&request(), 1)).await;
     let mut cx = Context::from_waker(Waker::noop());
-    let mut taps: Vec<_> = (0..100).map(|_| log.traffic.tap(&request())).collect();
+    let mut taps: Vec<_> = (0..100).map(|_| log.traffic.tap(&request(), None)).collect();
     for tap in &mut taps {
         assert!(tap.poll_lines(&mut cx, &Bytes::from_static(b"never\n")).is_pending());
     }
@@ -347,7 +347,7 @@ async fn nothing_is_lost_under_load_and_each_request_keeps_its_order() {
         let traffic = log.traffic.clone();
         requests.spawn(async move {
             let id = RequestId::named(&format!("req_{request}"));
-            let mut tap = traffic.tap(&id);
+            let mut tap = traffic.tap(&id, None);
             for n in 0..RECORDS / 3 {
                 traffic.record(numbered(&id, 3 * n)).await;
                 let lines = format!("data: {}\n\ndata: {}\n\n", 3 * n + 1, 3 * n + 2).into();
@@ -374,7 +374,7 @@ async fn nothing_is_lost_under_load_and_each_request_keeps_its_order() {
 #[tokio::test]
 async fn a_closed_log_takes_nothing_and_says_so() {
     let log = Log::start();
-    let mut tap = log.traffic.tap(&request());
+    let mut tap = log.traffic.tap(&request(), None);
     log.writer.close();
     log.traffic.record(numbered(&request(), 1)).await;
     log.traffic.hand_over(numbered(&request(), 2));
@@ -399,14 +399,18 @@ async fn a_log_that_is_off_makes_nothing() {
     for traffic in [traffic, Traffic::off()] {
         traffic.record(numbered(&request(), 1)).await;
         traffic.hand_over(numbered(&request(), 2));
-        assert!(traffic.tap(&request()).poll_lines(&mut cx, &Bytes::from_static(b"a")).is_ready());
+        assert!(
+            traffic.tap(&request(), None).poll_lines(&mut cx, &Bytes::from_static(b"a")).is_ready()
+        );
         assert_eq!((traffic.stats(), traffic.is_on()), (Stats::default(), false));
     }
     writer.close();
     assert!(!home.path().join("logs").exists());
 
     let (traffic, writer) = start(settings(true, false));
-    assert!(traffic.tap(&request()).poll_lines(&mut cx, &Bytes::from_static(b"a")).is_ready());
+    assert!(
+        traffic.tap(&request(), None).poll_lines(&mut cx, &Bytes::from_static(b"a")).is_ready()
+    );
     writer.close();
     assert!(files(home.path()).is_empty());
 }
@@ -442,7 +446,7 @@ fn record_with_secrets() -> Record {
 async fn no_secret_reaches_the_file_from_any_side() {
     let log = Log::start();
     log.traffic.record(record_with_secrets()).await;
-    let mut tap = log.traffic.tap(&RequestId::named("T0PS3CRET-by-value"));
+    let mut tap = log.traffic.tap(&RequestId::named("T0PS3CRET-by-value"), None);
     let mut cx = Context::from_waker(Waker::noop());
     let line = Bytes::from_static(b"data: {\"a\":\"T0PS3CRET-by-value\"}\n\n");
     assert!(tap.poll_lines(&mut cx, &line).is_ready());

@@ -34,7 +34,11 @@ fn request(uri: &str) -> Request<Full<Bytes>> {
 }
 
 fn settings() -> NetworkSettings {
-    NetworkSettings { connect_timeout: Duration::from_secs(5), user_agent: "airelays/test".into() }
+    NetworkSettings {
+        connect_timeout: Duration::from_secs(5),
+        user_agent: "airelays/test".into(),
+        socket: None,
+    }
 }
 
 #[tokio::test]

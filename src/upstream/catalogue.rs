@@ -23,7 +23,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Upstream,
-    failure::{Blame, Deadline, Failure, Fault, Refusal},
+    failure::{Blame, Deadline, Failure, Fault},
+    not_the_clients,
 };
 use crate::{
     credential::{AccountId, Credential},
@@ -196,16 +197,6 @@ pub async fn fetch(upstream: &Upstream, credential: &Credential) -> Result<Model
         .map_err(not_the_clients)
 }
 
-/// Nobody but the relay wrote this request, so no client is to blame for it.
-fn not_the_clients(failure: Failure) -> Failure {
-    let (Failure::Request(refusal) | Failure::ModelNotFound(refusal)) = failure else {
-        return failure;
-    };
-    let Refusal { status, message, code, .. } = *refusal;
-    let (status, message) = (Some(status), Some(message));
-    Failure::Service(Box::new(Fault { status, code, message, retry_after: None }))
-}
-
 /// The list of one login's models, kept at hand. Clones are the same list.
 #[derive(Clone, Debug)]
 pub struct Catalogue(Arc<Inner>);
@@ -246,6 +237,12 @@ impl Catalogue {
     pub fn new(upstream: Upstream, settings: Settings, tasks: TaskTracker) -> Self {
         let (ended, _) = watch::channel(0);
         Self(Arc::new(Inner { upstream, settings, tasks, state: Mutex::default(), ended }))
+    }
+
+    /// A list of another login's models, from the same upstream.
+    pub fn beside(&self) -> Self {
+        let Inner { upstream, settings, tasks, .. } = &*self.0;
+        Self::new(upstream.clone(), *settings, tasks.clone())
     }
 
     /// The models of the account that `credential` belongs to.

@@ -18,9 +18,10 @@ use fields::{is_page, message, name_of};
 use http::{HeaderMap, StatusCode, header};
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 
-use super::usage::Limits;
+use super::usage;
 use crate::{
     object::Object,
+    slot::window::Limits,
     transport::{BoxError, SendError},
 };
 
@@ -83,13 +84,15 @@ pub enum Blame {
 }
 
 /// An account that has used up what it may.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UsageLimit {
     pub resets_at: Option<Timestamp>,
     pub plan_type: Option<String>,
     /// Which limit, if it is said: `rate_limit_reached`, `workspace_owner_credits_depleted`, ..
     pub reached: Option<String>,
     pub message: Option<String>,
+    /// What is left, as far as the answer said.
+    pub limits: Limits,
 }
 
 /// A request that the upstream does not take, in its own words.
@@ -260,7 +263,7 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Times
     let said = Said {
         status: Some(status),
         wait: wait_in(headers, now).or_else(|| fields.advised_wait()),
-        limits: Limits::read(headers, now),
+        limits: usage::of_headers(headers, now),
         fields,
         now,
     };
@@ -408,6 +411,7 @@ impl Said {
             plan_type: self.plan_type(),
             reached: self.limits.reached.as_ref().or_else(name).cloned(),
             message: fields.message.clone(),
+            limits: self.limits.clone(),
         }))
     }
 

@@ -198,15 +198,29 @@ impl Translated {
         Some(Self { body, ignored, ..self.clone() })
     }
 
-    /// This request without the reasoning of earlier turns, which one account encrypts and another
-    /// cannot read. `None` if there is none.
+    /// This request without the reasoning of earlier turns, which is then told. `None` if it has none.
     pub fn without_reasoning(&self) -> Option<Self> {
+        self.without_items(&|item| item.get("type").is_some_and(|kind| kind.is("reasoning")))
+    }
+
+    /// What `each` makes of every thought of earlier turns, which only the account that wrote it can
+    /// read.
+    pub fn thoughts<T>(&self, each: impl Fn(&[u8]) -> T) -> Vec<T> {
+        let doc = self.body.value("input").and_then(|input| Doc::parse(input).ok());
+        doc.map_or(Vec::new(), |doc| doc.root().items().filter_map(thought).map(each).collect())
+    }
+
+    /// This request without the reasoning whose thought `is_foreign`; told, and `None` if there is
+    /// none.
+    pub fn without_thoughts(&self, is_foreign: &dyn Fn(&[u8]) -> bool) -> Option<Self> {
+        self.without_items(&|item| thought(*item).is_some_and(is_foreign))
+    }
+
+    fn without_items(&self, is_out: &dyn Fn(&Value<'_>) -> bool) -> Option<Self> {
         let doc = Doc::parse(self.body.value("input")?).ok()?;
-        let is_thought =
-            |item: &Value<'_>| item.get("type").is_some_and(|kind| kind.is("reasoning"));
         let (mut kept, mut ignored) = (Vec::new(), self.ignored.clone());
         for (n, item) in doc.root().items().enumerate() {
-            if is_thought(&item) {
+            if is_out(&item) {
                 ignored.push(self.own.of_item(n));
             } else {
                 kept.push(item.raw());
@@ -268,6 +282,12 @@ impl Translated {
             self.body = body;
         }
     }
+}
+
+/// What a reasoning item holds in encrypted form.
+fn thought(item: Value<'_>) -> Option<&[u8]> {
+    let kind = item.get("type")?;
+    if kind.is("reasoning") { Some(item.given("encrypted_content")?.raw()) } else { None }
 }
 
 fn array<'i>(items: impl IntoIterator<Item = &'i [u8]>) -> Vec<u8> {

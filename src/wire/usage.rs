@@ -54,6 +54,12 @@ struct ChatCompletion {
 }
 
 impl TokenUsage {
+    /// Tokens of the input, those of them that were cached, and of the output.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let cached = self.input_tokens_details.and_then(|details| details.cached_tokens);
+        (self.input_tokens, cached.unwrap_or_default(), self.output_tokens)
+    }
+
     /// Reads a raw `usage` value; `None` when it is null or not understood.
     pub fn read(raw: &str) -> Option<Self> {
         serde_json::from_str::<Option<Self>>(raw).ok().flatten()

@@ -99,7 +99,9 @@ async fn a_failure_before_the_first_output_is_a_real_status() {
         for dialect in Dialect::ALL {
             let text = format!("Hello. [sim {}]", case.0);
             check_refusal(&relay.say(dialect, &text).await, *case, dialect);
+            relay.forgive().await;
             check_refusal(&relay.say_streamed(dialect, &text).await, *case, dialect);
+            relay.forgive().await;
         }
     }
     relay.is_idle().await;
@@ -112,6 +114,7 @@ async fn a_failure_of_a_whole_answer_is_a_real_status_however_late_it_comes() {
         for dialect in Dialect::ALL {
             let text = format!("[sim deltas: 3] [sim {}]", case.0);
             check_refusal(&relay.say(dialect, &text).await, *case, dialect);
+            relay.forgive().await;
         }
     }
 }
@@ -122,6 +125,7 @@ async fn a_failure_after_output_is_the_last_event_of_the_stream() {
     for (marker, expected, _) in AFTER_TEXT {
         for dialect in Dialect::ALL {
             let text = format!("[sim deltas: 3] [sim {marker}]");
+            relay.forgive().await;
             let reply = relay.say_streamed(dialect, &text).await;
             assert_eq!(reply.status, 200);
             let told = dialect.told(reply.text());

@@ -213,6 +213,7 @@ async fn check_failures(cases: &[Case]) {
     let relay = Relay::start().await;
     for (marker, expected, wait, retry) in cases {
         for (dialect, stream) in Dialect::ALL.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+            relay.forgive().await;
             relay.simulator.clear();
             relay.script(&[marker]);
             let body = with(dialect.body("hello"), &json!({"stream": stream}));
@@ -225,6 +226,7 @@ async fn check_failures(cases: &[Case]) {
             assert!(is_near, "{marker} on {dialect:?}: {told:?}");
             assert_eq!(relay.upstream_requests().len(), 1, "{marker} on {dialect:?}");
         }
+        relay.forgive().await;
         assert_eq!(relay.say(Chat, "hello").await.status, 200, "nothing is held against it");
     }
 }

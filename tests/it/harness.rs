@@ -29,7 +29,7 @@ use airelays::{
     sim::{Simulator, Step, World},
 };
 use axum::{Router, body::Body};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -87,6 +87,10 @@ impl Setup {
             ("AIRELAYS_BEARER_TOKEN", TOKEN),
             ("AIRELAYS_RATE_LIMIT_BURST", "100000"),
             ("AIRELAYS_CONCURRENT_REQUESTS_PER_IP", "1000"),
+            ("AIRELAYS_SLOTS_MAX_CONCURRENT_REQUESTS", "0"),
+            // One failure is one request, and is told at once.
+            ("AIRELAYS_SLOTS_RETRY_PASSES", "0"),
+            ("AIRELAYS_SLOTS_QUEUE_TIMEOUT_SECONDS", "0"),
         ];
         Self {
             home: tempfile::tempdir().expect("a folder"),
@@ -248,6 +252,12 @@ impl Relay {
     }
 
     /// Says `text` in `dialect` and takes the whole answer.
+    /// Nothing is held against the account any more.
+    pub async fn forgive(&self) {
+        let cleared = self.post("/admin/slots/slot-1/clear", &json!({})).await;
+        assert_eq!(cleared.status, 200, "{}", cleared.text());
+    }
+
     pub async fn say(&self, dialect: Dialect, text: &str) -> Reply {
         self.post(dialect.path(), &dialect.body(text)).await
     }

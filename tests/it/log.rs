@@ -65,12 +65,29 @@ async fn a_whole_answer_is_recorded_from_end_to_end() {
         ask(Dialect::Chat, &body).header("user-agent", "test/1"),
         &expect![[r#"
             inbound_request: method path client_ip query headers body
-            upstream_request: method url session_id body
-            upstream_response: status_code headers
-            upstream_stream_line: line
-            upstream_usage: response_id model usage
-            outbound_usage: response_id model usage
-            outbound_response: status_code body
+            upstream_request: slot_id method url session_id body
+            upstream_response: slot_id status_code headers
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_usage: slot_id response_id model usage
+            outbound_usage: slot_id response_id model usage
+            outbound_response: status_code body slot_id
         "#]],
     )
     .await;
@@ -104,14 +121,31 @@ async fn a_stream_is_recorded_line_by_line_and_with_its_outcome() {
         Setup::new(),
         ask(Dialect::Responses, &body),
         &expect![[r#"
-        inbound_request: method path client_ip query headers body
-        upstream_request: method url session_id body
-        upstream_response: status_code headers
-        upstream_stream_line: line
-        upstream_usage: response_id model usage
-        outbound_usage: response_id model usage
-        outbound_response: status_code outcome
-    "#]],
+            inbound_request: method path client_ip query headers body
+            upstream_request: slot_id method url session_id body
+            upstream_response: slot_id status_code headers
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_usage: slot_id response_id model usage
+            outbound_usage: slot_id response_id model usage
+            outbound_response: slot_id status_code outcome
+        "#]],
     )
     .await;
     let lines: Vec<_> = records.iter().filter_map(|record| record["line"].as_str()).collect();
@@ -129,13 +163,13 @@ async fn lines_of_a_stream_may_be_left_out() {
         setup,
         ask(Dialect::Chat, &body),
         &expect![[r#"
-        inbound_request: method path client_ip query headers body
-        upstream_request: method url session_id body
-        upstream_response: status_code headers
-        upstream_usage: response_id model usage
-        outbound_usage: response_id model usage
-        outbound_response: status_code outcome
-    "#]],
+            inbound_request: method path client_ip query headers body
+            upstream_request: slot_id method url session_id body
+            upstream_response: slot_id status_code headers
+            upstream_usage: slot_id response_id model usage
+            outbound_usage: slot_id response_id model usage
+            outbound_response: slot_id status_code outcome
+        "#]],
     )
     .await;
 }
@@ -150,18 +184,35 @@ async fn what_is_left_out_of_a_request_is_recorded() {
         setup,
         ask(Dialect::Chat, &body),
         &expect![[r#"
-        inbound_request: method path client_ip query headers body
-        compatibility_adaptation: ignored_parameters reason
-        upstream_request: method url session_id body
-        upstream_response_error: error
-        compatibility_adaptation: ignored_parameters reason
-        upstream_request: method url session_id body
-        upstream_response: status_code headers
-        upstream_stream_line: line
-        upstream_usage: response_id model usage
-        outbound_usage: response_id model usage
-        outbound_response: status_code body
-    "#]],
+            inbound_request: method path client_ip query headers body
+            compatibility_adaptation: ignored_parameters reason
+            upstream_request: slot_id method url session_id body
+            upstream_response_error: slot_id error
+            compatibility_adaptation: ignored_parameters reason
+            upstream_request: slot_id method url session_id body
+            upstream_response: slot_id status_code headers
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_stream_line: slot_id line
+            upstream_usage: slot_id response_id model usage
+            outbound_usage: slot_id response_id model usage
+            outbound_response: status_code body slot_id
+        "#]],
     )
     .await;
     let left_out: Vec<_> = records

@@ -8,6 +8,7 @@
 mod ci;
 mod docs;
 mod release;
+mod week;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +19,9 @@ const USAGE: &str = "\
 cargo xtask ci               everything that must hold before a change is kept
 cargo xtask docs --check     whether the documents are as the code has them
 cargo xtask docs --write     writes docs/reference from the code
-cargo xtask release          whether this version can be released";
+cargo xtask release          whether this version can be released
+cargo xtask week             writes docs/slots-week from the simulation of the slots
+cargo xtask week --check     whether they are as the simulation has them";
 
 /// Why a chore is not done: a sentence, and what to do about it where that is known.
 type Failure = String;
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
         ["docs", "--check"] => docs::check(),
         ["docs", "--write"] => docs::write(),
         ["release"] => release::check(),
+        ["week"] => week::write(),
+        ["week", "--check"] => week::check(),
         _ => Err(USAGE.to_owned()),
     };
     match done {

@@ -30,6 +30,11 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The same three for those who know codex-slot-relay.
+const RELAY_REQUEST_ID: HeaderName = HeaderName::from_static("x-relay-request-id");
+const RELAY_VERSION: HeaderName = HeaderName::from_static("x-relay-version");
+const RELAY_SLOT_ID: HeaderName = HeaderName::from_static("x-relay-slot-id");
+const VERSION: HeaderValue = HeaderValue::from_static(env!("CARGO_PKG_VERSION"));
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 #[derive(Clone, Debug)]
@@ -48,6 +53,7 @@ pub async fn guard(State(identity): State<Identity>, mut request: Request, next:
     let client = identity.forwarded.client(peer.remote, request.headers());
     let (mut parts, body) = request.into_parts();
     let exchange = Exchange::new(id.clone(), client, identity.traffic, &parts);
+    let story = exchange.story.clone();
     parts.extensions.insert(exchange);
     parts.extensions.insert(BodyLimit(identity.body_limit));
     request = Request::from_parts(parts, body);
@@ -55,7 +61,13 @@ pub async fn guard(State(identity): State<Identity>, mut request: Request, next:
     let mut response = answer.unwrap_or_else(|_| ApiError::crashed().into_response());
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(RELAY_REQUEST_ID, value.clone());
         headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(RELAY_VERSION, VERSION);
+    let slot = story.slot().map(|slot| HeaderValue::from_str(slot.as_str()));
+    if let Some(Ok(slot)) = slot {
+        headers.insert(RELAY_SLOT_ID, slot);
     }
     protect(headers);
     response

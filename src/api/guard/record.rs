@@ -3,14 +3,20 @@
 //! A request with a body is written down by whoever reads the body, an answer that is streamed by
 //! the stream itself when it is over. The rest happens here.
 
-use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
 use bytes::Bytes;
 use http::{Method, header::CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::{
-    api::{error::Cause, exchange::Exchange},
+    api::{admin::stats::Stats, body::Keeping, error::Cause, exchange::Exchange},
+    clock::Clock,
     traffic::Phase,
 };
 
@@ -34,12 +40,32 @@ pub async fn guard(exchange: Exchange, request: Request, next: Next) -> Response
         .record(Phase::OutboundResponse)
         .number("status_code", parts.status.as_u16().into())
         .body("body", content_type, bytes.clone());
+    let record = match exchange.story.slot() {
+        Some(slot) => record.text("slot_id", slot.to_string()),
+        None => record,
+    };
     let record = match parts.extensions.get::<Cause>() {
         Some(Cause(cause)) => record.text("cause", cause.to_string()),
         None => record,
     };
     exchange.traffic.record(record).await;
     Response::from_parts(parts, Body::from(bytes))
+}
+
+/// Counts what was asked and how it was answered.
+pub async fn count(
+    State((stats, clock)): State<(Stats, Clock)>,
+    exchange: Exchange,
+    request: Request,
+    next: Next,
+) -> Response {
+    let began = clock.instant();
+    let in_flight = stats.enter();
+    let response = next.run(request).await;
+    let answered = clock.instant().saturating_duration_since(began);
+    stats.count(&exchange, response.status().as_u16(), answered, clock.now());
+    // A stream is under way until its body is gone.
+    response.map(|body| Body::new(Keeping::new(body, in_flight)))
 }
 
 /// Says so when a client goes away before it is answered.

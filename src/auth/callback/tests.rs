@@ -57,7 +57,7 @@ fn completed(email: Option<&str>) -> Page {
         account_id: AccountId::new("acct-1"),
         email: email.map(str::to_owned),
         plan_type: None,
-        saved: Saved { how: How::Open, replaced: None, shut: None },
+        saved: Saved { how: How::Open, replaced: None, shut: None, path: <_>::default() },
     }))
 }
 

@@ -77,6 +77,7 @@ impl Setup {
 
     pub fn sign_in(&self, workspace: Option<&str>) -> SignIn {
         SignIn {
+            elsewhere: None,
             issuer: self.issuing.issuer(),
             store: Store::new(&self.path(), Vault::none()),
             workspace: workspace.map(AccountId::new),

@@ -3,7 +3,11 @@
 use super::*;
 
 fn sign_in(home: &Home) -> Ended {
-    let ended = Login::start(home, &["--device"]).end();
+    sign_in_with(home, &["--device"])
+}
+
+fn sign_in_with(home: &Home, flags: &[&str]) -> Ended {
+    let ended = Login::start(home, flags).end();
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     ended
 }
@@ -83,7 +87,7 @@ fn a_new_login_takes_the_place_of_the_old_one() {
     assert_ne!(stored_tokens(&home), first);
     assert_eq!(issuer.simulator.counters().revocations, 1);
     issuer.simulator.set_world("login_account", "second").expect("a switch");
-    let said = sign_in(&home).said;
+    let said = sign_in_with(&home, &["--device", "--slot", "slot-1"]).said;
     let expected = "The stored login of another account, first@simulator.example, was replaced.";
     assert!(said.contains(expected), "{said}");
     assert_eq!(home.json("status --json")["auth"]["email"], "second@simulator.example");

@@ -34,7 +34,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         name: "domain",
-        modules: &["address", "credential", "limit", "redact"],
+        modules: &["address", "credential", "limit", "redact", "slot"],
         below: &["ground"],
         except: &[],
         beside: &[],
@@ -48,6 +48,7 @@ const FLOORS: &[Floor] = &[
             "transport",
             "auth",
             "relay_token",
+            "roster",
             "sim",
             "traffic",
             "upstream",

@@ -1,0 +1,461 @@
+//! From slot to slot, until one serves the request or nobody is left.
+//!
+//! Every slot that can serve is tried once, in the order of the choice. Where the last failure may
+//! pass by itself all of them are tried again after a pause, as often as the settings say. All of
+//! this happens before anything of an answer has reached the client.
+//!
+//! A dialogue that comes to another slot than its own is sent whole, without the thoughts that only
+//! the former account can read, and without the state of its turn.
+//!
+//! **Invariant:** a failure that is the request's own surfaces at once; no other slot is asked.
+//! **Invariant:** no slot is tried twice in one pass.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::HeaderMap;
+
+use super::{
+    Refused, Relay,
+    attempt::Asked,
+    fault::Course,
+    learned::Lesson,
+    slots::{Lease, Wanted},
+    story::Story,
+};
+use crate::{
+    credential::Credential,
+    slot::{
+        SlotId,
+        health::Why,
+        pool::{Look, NoSlot, Verdict},
+        window::Source,
+    },
+    upstream::{
+        catalogue::Catalogue,
+        failure::{Failure, Refusal, UsageLimit},
+    },
+    wire::{
+        model::{Suffixed, alias_of},
+        request::Translated,
+    },
+};
+
+/// A wait that the upstream asks for and that is longer than this is the client's to wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// What a Codex client sends back of the last answer; an account's own.
+const TURN_STATE: &str = "x-codex-turn-state";
+
+/// Nobody can serve a request, and why not.
+#[derive(Clone, Debug)]
+pub struct NoneLeft {
+    pub looks: Vec<Look>,
+    /// Whether it is for want of a place only.
+    pub is_full: bool,
+    /// How long until one can be expected to serve again.
+    pub wait: Option<Duration>,
+}
+
+impl fmt::Display for NoneLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.looks.is_empty() {
+            return f.write_str("too many requests wait already");
+        }
+        let one = |look: &Look| match look.verdict.until() {
+            // To the second: nobody needs more, and it stays readable.
+            Some(until) => {
+                let at = jiff::Timestamp::from_second(until.as_second()).unwrap_or(until);
+                format!("{}: {}, until {at}", look.id, look.verdict.sentence())
+            }
+            None => format!("{}: {}", look.id, look.verdict.sentence()),
+        };
+        f.write_str(&self.looks.iter().map(one).collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// What an attempt is made with.
+#[derive(Clone, Debug)]
+pub struct Usable {
+    pub catalogue: Catalogue,
+    pub credential: Arc<Credential>,
+}
+
+/// One attempt.
+#[derive(Debug)]
+pub struct Sending<'a> {
+    pub lease: &'a Lease,
+    pub story: &'a Story,
+    pub credential: &'a Credential,
+    pub request: Translated,
+    /// The client's own headers, of which those of a Codex client's turn are passed on.
+    pub turn: HeaderMap,
+}
+
+/// An answer, and who gave it.
+#[derive(Debug)]
+pub struct Served<T> {
+    pub answer: T,
+    pub lease: Lease,
+    pub credential: Arc<Credential>,
+    pub sent: Instant,
+}
+
+/// How far a request has come.
+#[derive(Default)]
+struct Tour {
+    tried: Vec<SlotId>,
+    last: Option<Refused>,
+    passes: u32,
+}
+
+impl Relay {
+    /// Attempts `asked` at one slot after another.
+    ///
+    /// # Errors
+    ///
+    /// When the request is refused, or nobody is left who could serve it.
+    pub(super) async fn persist<T>(
+        &self,
+        asked: &Asked,
+        attempt: &(impl AsyncAttempt<T> + Sync),
+    ) -> Result<Served<T>, Refused> {
+        self.remember_story(asked);
+        let mut tour = Tour::default();
+        let outcome = loop {
+            let wanted = self.wanted(asked, &tour);
+            let began = self.clock.instant();
+            let taken = self.slots.take(wanted).await;
+            asked.story.waited(self.clock.instant().saturating_duration_since(began));
+            let failed = match taken {
+                Ok(lease) => {
+                    let chosen = (lease.id().clone(), lease.choice.reason);
+                    asked.story.chosen(lease.choice.looks.clone(), Some(chosen));
+                    match self.serve(lease, asked, attempt).await {
+                        Ok(served) => return Ok(served),
+                        Err(failed) => failed,
+                    }
+                }
+                Err(none) => {
+                    asked.story.chosen(none.looks.clone(), None);
+                    match self.pause(&mut tour).await {
+                        Some(pause) => asked.story.waited(pause),
+                        None => break self.refusal(tour, none),
+                    }
+                    continue;
+                }
+            };
+            let (id, refused) = *failed;
+            let course = Course::of(&refused);
+            tour.tried.push(id);
+            tour.last = Some(refused.clone());
+            if !course.may_go_elsewhere() {
+                match self.pause(&mut tour).await {
+                    Some(pause) => asked.story.waited(pause),
+                    None => break refused,
+                }
+            }
+        };
+        asked.story.ended("refused", self.clock.instant());
+        Err(outcome)
+    }
+
+    fn remember_story(&self, asked: &Asked) {
+        let Asked { id, request, story, .. } = asked;
+        story.begin(id.as_str(), &request.model, &request.session, self.slots.now());
+        self.stories.add(id.as_str(), story);
+    }
+
+    fn wanted(&self, asked: &Asked, tour: &Tour) -> Wanted {
+        Wanted {
+            session: Some(asked.request.session.clone()),
+            model: Some(self.meant(&asked.request.model)),
+            tried: tour.tried.clone(),
+            only: asked.only.clone(),
+        }
+    }
+
+    /// The model that slots are chosen by: what the owner's name stands for, without an effort if
+    /// some slot is known to have the model without.
+    fn meant(&self, asked: &str) -> String {
+        let named = alias_of(&self.settings.aliases, asked).unwrap_or(asked);
+        let Some(name) = Suffixed::read(named) else { return named.to_owned() };
+        let is_known = self.slots.view(|pool, _| {
+            let lists = |list: &[String]| list.iter().any(|it| it.eq_ignore_ascii_case(name.model));
+            pool.slots()
+                .any(|slot| lists(&slot.wishes.models) || slot.models.as_deref().is_some_and(lists))
+        });
+        if is_known { name.model.to_owned() } else { named.to_owned() }
+    }
+
+    /// Waits before everybody is tried again, if the last failure may pass. How long it waited.
+    async fn pause(&self, tour: &mut Tour) -> Option<Duration> {
+        let last = tour.last.as_ref()?;
+        if tour.passes >= self.settings.retries || !Course::of(last).may_pass() {
+            return None;
+        }
+        let usual = self.settings.backoff.saturating_mul(1 << tour.passes.min(6));
+        let pause = match last {
+            Refused::Attempt(failure) => failure.retry_after(self.clock.now()),
+            Refused::Login(_) | Refused::Model { .. } | Refused::NoSlot(_) => None,
+        };
+        let pause = pause.unwrap_or(usual).max(usual);
+        if pause > LONGEST_PAUSE {
+            return None;
+        }
+        tour.passes += 1;
+        tour.tried.clear();
+        // Those who failed together do not come back together.
+        let spread = crate::clock::random().map_or(0, |[byte]| byte);
+        let pause = pause.mul_f64(0.75 + f64::from(spread) / 512.0);
+        tokio::time::sleep(pause).await;
+        Some(pause)
+    }
+
+    /// What the client is told when nobody is left. Where there is one slot only, that is how it
+    /// failed: nobody need know that it is one.
+    fn refusal(&self, tour: Tour, none: NoSlot) -> Refused {
+        let is_single = self.slots.is_single();
+        let is_own = |last: &Refused| {
+            let course = Course::of(last);
+            is_single || course.may_pass() || matches!(last, Refused::Model { .. })
+        };
+        if let Some(last) = tour.last.filter(is_own) {
+            return last;
+        }
+        let NoSlot { looks, is_full, wait } = none;
+        // What was tried rests now, or does not: that is what there is to tell of it.
+        let looks: Vec<_> = looks.into_iter().map(|look| self.told(look)).collect();
+        if !is_full {
+            let single = looks.first().filter(|_| is_single).and_then(|look| self.as_failed(look));
+            let all_signed_out = || self.all_signed_out(&looks);
+            if let Some(refused) = single.or_else(all_signed_out) {
+                return refused;
+            }
+        }
+        let wait = wait.or_else(|| {
+            let now = self.clock.now();
+            let until = looks.iter().filter_map(|look| look.verdict.until()).min()?;
+            Duration::try_from(until.duration_since(now)).ok()
+        });
+        Refused::NoSlot(Box::new(NoneLeft { looks, is_full, wait }))
+    }
+
+    fn told(&self, look: Look) -> Look {
+        if look.verdict != Verdict::Tried {
+            return look;
+        }
+        let state =
+            self.slots.view(|pool, now| pool.slot(&look.id).map(|slot| pool.state(slot, now)));
+        Look { verdict: state.unwrap_or(look.verdict), id: look.id }
+    }
+
+    /// What somebody is told who was not let through to a slot that rests: how it failed before.
+    fn as_failed(&self, look: &Look) -> Option<Refused> {
+        match &look.verdict {
+            Verdict::Exhausted { until, .. } => {
+                let limit = match self.slots.setback(&look.id) {
+                    Some(Refused::Attempt(Failure::UsageLimit(limit))) => *limit,
+                    Some(_) | None => UsageLimit::default(),
+                };
+                let limit = UsageLimit { resets_at: Some(*until), ..limit };
+                Some(Refused::Attempt(Failure::UsageLimit(Box::new(limit))))
+            }
+            Verdict::Resting { why: Why::RateLimit, until, .. } => {
+                let wait = Duration::try_from(until.duration_since(self.clock.now())).ok();
+                Some(Refused::Attempt(Failure::RateLimited { retry_after: wait }))
+            }
+            Verdict::Resting { .. } => self.slots.setback(&look.id),
+            Verdict::Ready
+            | Verdict::MayProbe
+            | Verdict::Probed
+            | Verdict::Full
+            | Verdict::Tried
+            | Verdict::NotAsked
+            | Verdict::Disabled
+            | Verdict::Paused
+            | Verdict::Model
+            | Verdict::Reserved { .. } => None,
+        }
+    }
+
+    /// When every slot that could serve has lost its login, that is what is wrong.
+    fn all_signed_out(&self, looks: &[Look]) -> Option<Refused> {
+        let is_out =
+            |look: &Look| matches!(look.verdict, Verdict::Resting { why: Why::NeedsLogin(_), .. });
+        let is_off = |look: &Look| matches!(look.verdict, Verdict::Disabled | Verdict::Paused);
+        let all = looks.iter().all(|look| is_out(look) || is_off(look));
+        let first = looks.iter().find(|look| is_out(look)).filter(|_| all)?;
+        self.slots.setback(&first.id)
+    }
+
+    /// Attempts `asked` at one slot until there is an answer, or a failure that this one cannot
+    /// do anything about.
+    async fn serve<T>(
+        &self,
+        lease: Lease,
+        asked: &Asked,
+        attempt: &(impl AsyncAttempt<T> + Sync),
+    ) -> Result<Served<T>, Box<(SlotId, Refused)>> {
+        let began = self.clock.instant();
+        let mut sent = began;
+        match self.serve_here(&lease, asked, attempt, &mut sent).await {
+            Ok((answer, credential)) => Ok(Served { answer, lease, credential, sent }),
+            Err(refused) => {
+                lease.failed(&refused, sent);
+                Err(Box::new((lease.id().clone(), refused)))
+            }
+        }
+    }
+
+    async fn serve_here<T>(
+        &self,
+        lease: &Lease,
+        asked: &Asked,
+        attempt: &(impl AsyncAttempt<T> + Sync),
+        sent: &mut Instant,
+    ) -> Result<(T, Arc<Credential>), Refused> {
+        let login = &lease.account.login;
+        let credential = login.credential().await?;
+        let mut account = Usable { catalogue: lease.account.catalogue.clone(), credential };
+        let readable = Readable::of(lease, asked);
+        let named = self.named(readable.request.clone(), &account).await;
+        let mut request = self.lightened(named, &account.credential);
+        let mut n_replaced = 0;
+        let mut lessons = Vec::new();
+        loop {
+            *sent = self.clock.instant();
+            asked.story.sent(lease.id(), *sent);
+            let (turn, sent) = (readable.turn.clone(), *sent);
+            let (story, credential) = (&asked.story, &*account.credential);
+            let sending = Sending { lease, story, credential, request: request.clone(), turn };
+            let failure = match attempt.attempt(sending).await {
+                Ok(answer) => {
+                    login.proven(&account.credential);
+                    // Only what helped was right.
+                    self.remember(lessons, &account.credential, &asked.request);
+                    lease.answered(sent);
+                    readable.settle(lease, asked);
+                    return Ok((answer, account.credential));
+                }
+                Err(failure) => failure,
+            };
+            asked.story.failed(failure.to_string(), self.clock.instant());
+            if let Failure::UsageLimit(limit) = &failure {
+                self.note_limits(lease, (limit.limits.clone(), Source::Refusal), sent);
+            }
+            if n_replaced < 2 && matches!(failure, Failure::Unauthorized { .. }) {
+                // What another process had put there may have been too old as well.
+                n_replaced += 1;
+                match login.after_unauthorized(&account.credential).await {
+                    Ok(renewed) => account.credential = renewed,
+                    Err(error) if n_replaced == 1 => return Err(error.into()),
+                    Err(_) => return Err(Refused::Attempt(failure)),
+                }
+                continue;
+            }
+            let (lighter, lesson) = self.mended(asked, &request, failure, &account).await?;
+            lessons.extend(lesson);
+            request = lighter;
+        }
+    }
+
+    /// The request without what was wrong about it, and what is learnt by that.
+    async fn mended(
+        &self,
+        asked: &Asked,
+        request: &Translated,
+        failure: Failure,
+        account: &Usable,
+    ) -> Result<(Translated, Option<Lesson>), Refused> {
+        if let Failure::ModelNotFound(refusal) = failure {
+            let suggestions = self.suggestions(request, account).await;
+            return Err(Refused::Model { refusal, suggestions });
+        }
+        let Failure::Request(refusal) = &failure else { return Err(Refused::Attempt(failure)) };
+        let lesson = Lesson::of(&failure).filter(|_| self.settings.learn);
+        let Some(lighter) = lighter(refusal, lesson.as_ref(), request) else {
+            return Err(in_own_terms(refusal, &failure, request));
+        };
+        self.log_adaptation(&asked.id, request, &lighter).await;
+        Ok((lighter, lesson))
+    }
+}
+
+/// Something that sends a request once. A closure that borrows cannot say that its future can be
+/// sent between threads, so this is a trait.
+pub(super) trait AsyncAttempt<T> {
+    fn attempt(&self, sending: Sending<'_>) -> impl Future<Output = Result<T, Failure>> + Send;
+}
+
+/// A request as the account of a slot can read it.
+struct Readable {
+    request: Translated,
+    turn: HeaderMap,
+    /// Digests of what it could not read.
+    foreign: Vec<u64>,
+    /// Whether the dialogue is this slot's from now on.
+    moves_in: bool,
+}
+
+impl Readable {
+    fn of(lease: &Lease, asked: &Asked) -> Self {
+        let Asked { request, turn, .. } = asked;
+        let choice = &lease.choice;
+        let (mut request, mut turn) = (request.clone(), turn.clone());
+        let mut foreign = Vec::new();
+        let is_waiting = |look: &Look| matches!(look.verdict, Verdict::Full | Verdict::Probed);
+        let former = choice.former.as_ref();
+        let former = former.and_then(|id| choice.looks.iter().find(|look| look.id == *id));
+        // A dialogue whose slot is only busy goes back there.
+        let moves_in = !former.is_some_and(is_waiting);
+        if choice.former.is_some() {
+            turn.remove(TURN_STATE);
+            foreign = request.thoughts(digest);
+        }
+        let knows = if choice.former.is_some() { &foreign } else { &choice.foreign };
+        let without = request.without_thoughts(&|thought| knows.contains(&digest(thought)));
+        let has_dropped = without.is_some();
+        if let Some(without) = without {
+            request = without;
+        }
+        asked.story.moved(choice.former.clone(), has_dropped);
+        Self { request, turn, foreign, moves_in }
+    }
+
+    /// The dialogue was served.
+    fn settle(&self, lease: &Lease, asked: &Asked) {
+        if self.moves_in {
+            lease.bind(&asked.request.session, &self.foreign);
+        }
+    }
+}
+
+fn digest(thought: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    thought.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn in_own_terms(refusal: &Refusal, failure: &Failure, request: &Translated) -> Refused {
+    let param = refusal.param.as_deref().or(failure.unsupported_parameter());
+    let param = param.map(|param| request.own_name(param));
+    Refused::Attempt(Failure::Request(Box::new(Refusal { param, ..refusal.clone() })))
+}
+
+/// The request without what the upstream refused about it, if it can do without.
+///
+/// Each such request has fewer parameters than the one before or a higher limit, so this comes to
+/// an end.
+fn lighter(refusal: &Refusal, lesson: Option<&Lesson>, request: &Translated) -> Option<Translated> {
+    if let Some(lesson) = lesson {
+        return lesson.heeded(request);
+    }
+    // Reasoning of earlier turns that another account encrypted, or that was cut on its way.
+    let is_foreign = refusal.code.as_deref() == Some("invalid_encrypted_content")
+        || refusal.message.contains("encrypted content") && refusal.message.contains("verified");
+    if is_foreign { request.without_reasoning() } else { None }
+}

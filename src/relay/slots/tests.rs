@@ -1,0 +1,1 @@
+//! Places, the line for them, and what is told of them.
