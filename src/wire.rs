@@ -23,5 +23,6 @@ pub mod request;
 pub mod event;
 pub mod identity;
 pub mod reply;
+pub mod selftest;
 pub mod sse;
 pub mod usage;

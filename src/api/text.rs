@@ -259,9 +259,11 @@ impl Told {
     }
 }
 
-/// A client that names its dialogue in a header, as the Codex client does.
+/// A client that names its dialogue in a header, as the Codex client and codex-utils do.
 fn session_hint(headers: &HeaderMap) -> Option<&str> {
-    ["session-id", "session_id"].iter().find_map(|name| headers.get(*name)?.to_str().ok())
+    ["session-id", "session_id", "x-openclaw-session-key"]
+        .iter()
+        .find_map(|name| headers.get(*name)?.to_str().ok())
 }
 
 pub fn is_codex(headers: &HeaderMap) -> bool {

@@ -29,13 +29,13 @@ use crate::{
         SlotId,
         window::{self, Limits, Reading},
     },
-    traffic::{Phase, Record},
+    traffic::{Phase, Record, Traffic},
     transport::chain,
     upstream::{
         failure::{Deadline, ErrorFields, Failure, classify_event},
         inference, usage,
     },
-    wire::{event::EventKind, request::Translated, sse},
+    wire::{event::EventKind, request::Translated, selftest, sse},
 };
 
 /// A request on its way to an answer.
@@ -81,6 +81,9 @@ impl Relay {
     /// When there is no usable login, or the upstream gives no answer. Nothing has reached the
     /// client then.
     pub async fn open(&self, asked: Asked) -> Result<Opened, Refused> {
+        if let Some(opened) = self.own_answer(&asked) {
+            return Ok(opened);
+        }
         let Some(total) = self.settings.total else {
             return self.open_before(None, asked).await;
         };
@@ -109,7 +112,20 @@ impl Relay {
         self.note_limits(&lease, (limits, window::Source::Answer), sent);
         asked.story.left_out(&ignored);
         let place = super::opened::Place { lease, story: asked.story, sent, relay: self.clone() };
-        Ok(Opened { ignored, turn, place, read, source })
+        Ok(Opened { ignored, turn, place: Some(place), read, source })
+    }
+
+    /// The answer of a model that needs no login and no slot, if `asked` names one.
+    fn own_answer(&self, asked: &Asked) -> Option<Opened> {
+        let Asked { id, request, .. } = asked;
+        let text = selftest::answer(request)?;
+        let unique = id.as_str().strip_prefix("req_").unwrap_or(id.as_str());
+        let events = selftest::events(&text, &request.model, unique, self.clock.unix());
+        let patience = Patience::new(self.settings.limits, None);
+        let tap = Traffic::off().tap(id, None);
+        let source = Source::new(inference::Incoming::of(events), tap, patience);
+        let (ignored, turn) = (request.ignored.clone(), HeaderMap::new());
+        Some(Opened { ignored, turn, place: None, read: VecDeque::new(), source })
     }
 
     /// Takes note of what an answer that was asked for at `sent` says is left.

@@ -54,7 +54,8 @@ pub struct Opened {
     pub ignored: Vec<String>,
     /// What the upstream's answer says to a Codex client in its headers.
     pub turn: HeaderMap,
-    pub(super) place: Place,
+    /// None where the relay answers by itself.
+    pub(super) place: Option<Place>,
     pub(super) read: VecDeque<Bytes>,
     pub(super) source: Source,
 }
@@ -67,7 +68,11 @@ impl Opened {
             None => ready!(self.source.poll_run(cx)),
         };
         match &run {
-            Some(Ok(run)) => self.place.note_limits(run),
+            Some(Ok(run)) => {
+                if let Some(place) = &self.place {
+                    place.note_limits(run);
+                }
+            }
             Some(Err(failure)) => self.failed(failure),
             None => {}
         }
@@ -76,14 +81,14 @@ impl Opened {
 
     /// The answer failed after it had begun: by its own words, or because it stopped.
     pub fn failed(&self, failure: &Failure) {
-        let Place { lease, story, sent, relay } = &self.place;
+        let Some(Place { lease, story, sent, relay }) = &self.place else { return };
         lease.failed_late(failure, *sent);
         story.failed(failure.to_string(), relay.clock.instant());
     }
 
     /// The answer has ended as it should.
     pub fn ended(&self, usage: Option<Tokens>) {
-        let Place { story, relay, .. } = &self.place;
+        let Some(Place { story, relay, .. }) = &self.place else { return };
         if let Some(usage) = usage {
             story.cost(usage);
         }

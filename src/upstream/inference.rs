@@ -17,9 +17,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body::Frame;
-#[cfg(test)]
-use http_body_util::BodyExt;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 
 use super::{
     Unsent, Upstream,
@@ -188,6 +186,11 @@ fn header_value(text: &str) -> HeaderValue {
 pub struct Incoming(Option<Body>);
 
 impl Incoming {
+    /// One that is here already.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self(Some(Full::from(bytes).map_err(|never| match never {}).boxed_unsync()))
+    }
+
     /// Lets go of the connection, which ends the generation.
     pub fn give_up(&mut self) {
         self.0 = None;

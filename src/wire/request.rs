@@ -203,6 +203,16 @@ impl Translated {
         self.without_items(&|item| item.get("type").is_some_and(|kind| kind.is("reasoning")))
     }
 
+    /// What the user said last; what is no text is left out.
+    pub fn last_user_text(&self) -> String {
+        let doc = self.body.value("input").and_then(|input| Doc::parse(input).ok());
+        let said = doc.as_ref().and_then(|doc| {
+            let is_users = |item: &Value<'_>| item.get("role").is_some_and(|role| role.is("user"));
+            doc.root().items().filter(is_users).last()?.get("content").map(text_of)
+        });
+        said.unwrap_or_default()
+    }
+
     /// What `each` makes of every thought of earlier turns, which only the account that wrote it can
     /// read.
     pub fn thoughts<T>(&self, each: impl Fn(&[u8]) -> T) -> Vec<T> {
@@ -281,6 +291,14 @@ impl Translated {
         if let Some(body) = self.body.with("model", &literal) {
             self.body = body;
         }
+    }
+}
+
+/// The text of a content, which is one or a list of parts.
+fn text_of(content: Value<'_>) -> String {
+    match content.as_str() {
+        Some(text) => text.into_owned(),
+        None => content.items().filter_map(|part| part.get("text")?.as_str()).collect(),
     }
 }
 

@@ -173,6 +173,21 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Several accounts: the first where a single one is, the others as `slot-2`, `slot-3`, ..
+    pub fn slots(self, accounts: &[&str]) -> Self {
+        for (number, account) in (1..).zip(accounts) {
+            let login = self.simulator.stored_login_for(account);
+            let file = match number {
+                1 => ".airelays/auth.json".to_owned(),
+                _ => format!(".airelays/accounts/slot-{number}/auth.json"),
+            };
+            write(&self.home.path().join(file), &login);
+        }
+        self
+    }
+}
+
 /// Writes a file and what it stands in.
 pub fn write(path: &Path, content: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("made");
@@ -252,6 +267,14 @@ impl Relay {
     }
 
     /// Says `text` in `dialect` and takes the whole answer.
+    /// What `/admin/slots` says of the slot `slot-N`.
+    pub async fn slot(&self, number: usize) -> Value {
+        let list = self.get("/admin/slots").await.json();
+        let id = format!("slot-{number}");
+        let slots = list["slots"].as_array().expect("slots");
+        slots.iter().find(|slot| slot["id"] == *id).cloned().unwrap_or(Value::Null)
+    }
+
     /// Nothing is held against the account any more.
     pub async fn forgive(&self) {
         let cleared = self.post("/admin/slots/slot-1/clear", &json!({})).await;

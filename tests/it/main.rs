@@ -24,7 +24,9 @@ mod naming;
 mod processes;
 mod redirects;
 mod requests;
+
 mod sign_in;
+mod slots;
 mod soak;
 mod survival;
 mod tidy;

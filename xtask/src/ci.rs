@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::{Failure, cargo, docs, is_there, run};
+use crate::{Failure, cargo, docs, is_there, run, week};
 
 fn step(name: &str, fix: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     println!("\n== {name}");
@@ -22,6 +22,7 @@ pub fn check() -> Result<(), Failure> {
         || run(cargo().args(["fmt", "--all", "--check"])),
     )?;
     step("documents", "", docs::check)?;
+    step("simulated week", "", week::check)?;
     step("lints", "`cargo clippy --fix` mends some of it", || run(&mut clippy()))?;
     step("tests", "", || run(&mut tests()))?;
     step("examples in comments", "", || run(cargo().args(["test", "--locked", "--doc"])))?;

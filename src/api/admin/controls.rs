@@ -1,7 +1,7 @@
 //! What the owner decides about slots while the relay runs.
 
 use axum::{
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::Response,
 };
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,10 @@ struct Answer<T> {
 /// `POST /admin/slots/{id}/{action}`.
 pub async fn act(
     State(admin): State<Admin>,
-    Path((id, action)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    // What is not even text is no name of a slot.
+    let Path((id, action)) = path.map_err(|_| ApiError::not_found())?;
     let id = known(&admin, &id)?;
     match action.as_str() {
         "enable" => wish(&admin, &id, |wishes| wishes.is_enabled = true).await?,
@@ -72,9 +74,10 @@ struct Prompt {
 /// `POST /admin/slots/{id}/test` with `{"prompt", "model"}`: one prompt through this slot.
 pub async fn test(
     State(admin): State<Admin>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     JsonBody { bytes, .. }: JsonBody,
 ) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::not_found())?;
     let id = known(&admin, &id)?;
     let Prompt { prompt, model } = read(&bytes, "prompt")?;
     let prompt = prompt.as_deref().unwrap_or("Reply with exactly pong");

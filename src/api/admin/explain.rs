@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::Response,
 };
 use serde::Serialize;
@@ -88,8 +88,9 @@ struct Timing {
 
 pub async fn explain(
     State(admin): State<Admin>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::not_found())?;
     let told = admin.relay.stories.find(&id).ok_or_else(|| ApiError::unknown_request(&id))?;
     json(&Explanation::of(told))
 }

@@ -135,7 +135,8 @@ fn save(
     let Foreign { id, label, is_enabled, record, account, .. } = login;
     let wanted = match &options.slot {
         Some(slot) => Some(place::wanted(slot)?),
-        None => id,
+        // What the others call their first one is a place here, and not a name.
+        None => id.filter(|id| id.as_str() != "default"),
     };
     let slot = place::of(config, &record, wanted.as_ref(), options.slot.is_some())?;
     let store = app::store_at(config, &app::roster(config).auth_file(&slot));
