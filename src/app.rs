@@ -262,13 +262,15 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
     let Front { listener, place, scope } = Front::open(&config).await?;
     ensure_unguessable(&config, scope)?;
     let outside = Outside::new(beyond, &config).await?;
-    if let Err(error) = outside.store.sweep() {
-        tracing::debug!(error = &*error.to_string(), "cannot clear away what was left");
-    }
     let tasks = TaskTracker::new();
     let (clock, redactor) = (Clock::system(), Redactor::new());
     let (log, writer) = traffic(&config, &redactor, &clock)?;
     let inner = inner(&config, &outside, &tasks, Senses { clock, redactor, traffic: log })?;
+    for (_, account) in inner.relay.slots.all_accounts() {
+        if let Err(error) = account.login.store().sweep() {
+            tracing::debug!(error = &*error.to_string(), "cannot clear away what was left");
+        }
+    }
     announce(&config, &inner.traffic).await;
     instance.announce(&place, config.server.tls.is_some());
     let (leaving, relay) = (CancellationToken::new(), inner.relay.clone());

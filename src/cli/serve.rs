@@ -13,6 +13,7 @@ use super::{
     Session,
     init::without_auth,
     output::{Failure, Report, Section, Tone},
+    status,
 };
 use crate::{
     app::{self, Beyond, Place, Server, Simulation},
@@ -25,6 +26,7 @@ use crate::{
     describe::{Auth, configured_token},
     relay_token,
     sim::{Simulator, World},
+    slot::SlotId,
     transport::chain,
 };
 
@@ -98,7 +100,7 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
     let ready = |server: &Server| {
         // Only now is the data directory this relay's alone.
         if let Some(store) = &store {
-            settle(session, &shown, store);
+            settle_all(session, &shown, store);
         }
         let banner = banner(session, &shown, server.place(), server.simulator_address());
         // The relay serves whether or not anybody reads this.
@@ -121,8 +123,23 @@ pub fn apart(session: &Session<'_>, config: &Config) -> Result<Apart, Failure> {
     Ok(apart.map_err(|source| app::Error::System { what: "its own name", source })?)
 }
 
-/// Sees that the owner's login is where it should be, and says what is wrong with it.
-fn settle(session: &Session<'_>, config: &Config, store: &Store) {
+/// Sees that the owner's logins are where they should be, and says what is wrong with them.
+fn settle_all(session: &Session<'_>, config: &Config, store: &Store) {
+    let listing = app::roster(config).read().unwrap_or_default();
+    if listing.members.is_empty() || listing.is_single() {
+        settle(session, store);
+        warn_of_login(session, config, (None, store));
+        return;
+    }
+    for member in &listing.members {
+        let store = app::store_at(config, &member.auth_file);
+        settle(session, &store);
+        warn_of_login(session, config, (Some(&member.id), &store));
+    }
+}
+
+/// Sees that one login is where it should be.
+fn settle(session: &Session<'_>, store: &Store) {
     let terminal = &session.terminal;
     match store.settle() {
         Ok(Settled::CarriedOver(how)) => terminal.tell(&format!(
@@ -147,7 +164,6 @@ fn settle(session: &Session<'_>, config: &Config, store: &Store) {
         // It is told below.
         Err(SettleError::Read(_)) | Ok(Settled::Nothing) => {}
     }
-    warn_of_login(session, config, store);
 }
 
 /// Asks the owner to unlock the keyring. Nobody waits for that: there may be nobody to do it, and the
@@ -168,14 +184,18 @@ fn unlock(store: Store) {
 }
 
 /// Says at the start what every request would say. It may be mended while the relay runs.
-fn warn_of_login(session: &Session<'_>, config: &Config, store: &Store) {
+fn warn_of_login(session: &Session<'_>, config: &Config, (slot, store): (Option<&SlotId>, &Store)) {
     let auth = Auth::of(config, store, &config.upstream.issuer_base_url);
+    let warn = |text: &str| match slot {
+        Some(slot) => session.terminal.warn(&format!("{slot}: {text}")),
+        None => session.terminal.warn(text),
+    };
     if let Some(problem) = auth.problem {
-        session.terminal.warn(&problem);
+        warn(&problem);
     } else if !auth.login.credentials_present {
-        session.terminal.warn(&LoginError::Missing.to_string());
+        warn(&LoginError::Missing.to_string());
     } else if !auth.login.ready_for_requests {
-        session.terminal.warn(&LoginError::AccountMismatch.to_string());
+        warn(&LoginError::AccountMismatch.to_string());
     }
 }
 
@@ -244,6 +264,12 @@ fn banner(
             .field("Client key", "optional placeholder only")
     };
     let report = Report::new("AIRelays Server").section(listener).section(auth);
+    // What cannot be read now stopped the start already, or will be told by who asks.
+    let accounts = status::accounts(config).unwrap_or_default();
+    let report = match simulator {
+        None => report.section(status::accounts_section(&accounts)),
+        Some(_) => report,
+    };
     match simulator {
         Some(address) => {
             report.section(Section::new("Simulator").field("Address", format!("http://{address}")))

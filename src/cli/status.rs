@@ -31,7 +31,7 @@ struct Status<'a> {
 
 /// One of several accounts. What is live about it says `airelays slot list`.
 #[derive(Serialize)]
-struct Account {
+pub struct Account {
     id: String,
     label: Option<String>,
     enabled: bool,
@@ -48,7 +48,7 @@ struct Login {
 }
 
 /// The accounts, where there are several.
-fn accounts(config: &Config) -> Result<Vec<Account>, Failure> {
+pub fn accounts(config: &Config) -> Result<Vec<Account>, Failure> {
     let listing = app::roster(config).read()?;
     if listing.is_single() {
         return Ok(Vec::new());
@@ -71,7 +71,7 @@ fn accounts(config: &Config) -> Result<Vec<Account>, Failure> {
     Ok(listing.members.into_iter().map(account).collect())
 }
 
-fn accounts_section(accounts: &[Account]) -> Section {
+pub fn accounts_section(accounts: &[Account]) -> Section {
     accounts.iter().fold(Section::new("Slots"), |section, account| {
         let name = account.label.as_ref().or(account.login.email.as_ref());
         let name = name.map_or("", String::as_str);

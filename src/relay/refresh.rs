@@ -104,12 +104,7 @@ impl Relay {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(TICK) => {}
             }
-            let slots = self.slots.clone();
-            let looked = tokio::task::spawn_blocking(move || slots.look_again()).await;
-            if let Ok(Err(error)) = looked {
-                let error = crate::transport::chain(&error);
-                tracing::warn!(error = &*error, "the slots stay as they were");
-            }
+            self.look_again().await;
             n_ticks += 1;
             if n_ticks.is_multiple_of(KEEP_EVERY) {
                 self.keep_usage().await;
@@ -135,7 +130,23 @@ impl Relay {
         self.keep_usage().await;
     }
 
+    /// Takes slots that have come or changed; a thread for it only where there is something to do.
+    async fn look_again(&self) {
+        if !self.slots.is_stale() {
+            return;
+        }
+        let slots = self.slots.clone();
+        let looked = tokio::task::spawn_blocking(move || slots.look_again()).await;
+        if let Ok(Err(error)) = looked {
+            let error = crate::transport::chain(&error);
+            tracing::warn!(error = &*error, "the slots stay as they were");
+        }
+    }
+
     async fn keep_usage(&self) {
+        if !self.slots.has_news() {
+            return;
+        }
         let slots = self.slots.clone();
         let kept = tokio::task::spawn_blocking(move || slots.keep_usage()).await;
         if let Ok(Err(error)) = kept {

@@ -210,6 +210,7 @@ impl Slots {
             let reading = Reading { limits, source, asked_at: now.instant, at: read_at };
             self.read(&id, &reading);
         }
+        *self.0.kept.lock() = self.known_usage();
     }
 
     /// Keeps what is known for the next one. May block.
@@ -218,20 +219,29 @@ impl Slots {
     ///
     /// When the disk refuses.
     pub fn keep_usage(&self) -> io::Result<()> {
-        let kept: BTreeMap<_, _> = self.view(|pool, _| {
-            let kept = pool.slots().filter_map(|slot| {
+        let known = self.known_usage();
+        let mut kept = self.0.kept.lock();
+        if *kept == known {
+            return Ok(());
+        }
+        usage::write(&self.0.roster.usage_file(), &known)?;
+        *kept = known;
+        Ok(())
+    }
+
+    /// Whether there is something to keep.
+    pub fn has_news(&self) -> bool {
+        *self.0.kept.lock() != self.known_usage()
+    }
+
+    fn known_usage(&self) -> BTreeMap<SlotId, Kept> {
+        self.view(|pool, _| {
+            let known = pool.slots().filter_map(|slot| {
                 let (limits, read_at) = (slot.usage.limits(), slot.usage.read_at?);
                 Some((slot.id.clone(), Kept { limits, read_at }))
             });
-            kept.collect()
-        });
-        let mut last = self.0.kept.lock();
-        if *last == kept {
-            return Ok(());
-        }
-        usage::write(&self.0.roster.usage_file(), &kept)?;
-        *last = kept;
-        Ok(())
+            known.collect()
+        })
     }
 
     pub fn now(&self) -> Moment {
@@ -240,6 +250,12 @@ impl Slots {
 
     pub fn roster(&self) -> &Roster {
         &self.0.roster
+    }
+
+    /// Whether anything has changed on the disk. A few looks at files, no more.
+    pub fn is_stale(&self) -> bool {
+        let stamp = self.0.roster.stamp();
+        self.0.state.lock().stamp.as_ref() != Some(&stamp)
     }
 
     /// Takes the slots as they are on the disk now, if anything has changed there. May block.

@@ -1,7 +1,7 @@
 //! In which order slots that can all serve are taken.
 //!
 //! Three policies sort exactly as codex-slot-relay does, five as AIRelays does, except that what is
-//! under way counts as used, because usage is read only now and then. Ties go to the least recently
+//! under way counts as used: it will be, and usage is read only when an answer begins. Ties go to the least recently
 //! used slot and then to the smaller name, so the order of a list never matters.
 //!
 //! **Invariant:** a ranking is a function of its arguments; it holds every candidate once.
@@ -112,6 +112,16 @@ pub struct Candidate {
     pub position: usize,
 }
 
+impl Candidate {
+    /// What is left beyond what is under way. A request counts as one percent until its answer
+    /// says more, so that a crowd that comes at once is not all sent to the one that is best now.
+    fn free(&self) -> Left {
+        let under_way = f64::from(self.in_flight);
+        let free = |left: Option<f64>| left.map(|left| (left - under_way).max(0.0));
+        Left { five_hours: free(self.left.five_hours), week: free(self.left.week) }
+    }
+}
+
 /// What the policies that go round have to remember.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rotation {
@@ -137,10 +147,12 @@ pub fn rank(
     let low = |slot: &Candidate| u64::from(!is_healthy(slot, thresholds));
     match policy {
         Policy::BestWeekThenFiveHours => by(&mut order, &|slot| {
-            [low(slot), most(slot.left.week), most(slot.left.five_hours), slot.last_used]
+            let Left { five_hours, week } = slot.free();
+            [low(slot), most(week), most(five_hours), slot.last_used]
         }),
         Policy::BestFiveHoursThenWeek => by(&mut order, &|slot| {
-            [low(slot), most(slot.left.five_hours), most(slot.left.week), slot.last_used]
+            let Left { five_hours, week } = slot.free();
+            [low(slot), most(five_hours), most(week), slot.last_used]
         }),
         Policy::LeastRecentlyUsed => by(&mut order, &|slot| {
             [low(slot), slot.last_used, most(slot.left.week), most(slot.left.five_hours)]

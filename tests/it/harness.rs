@@ -87,7 +87,6 @@ impl Setup {
             ("AIRELAYS_BEARER_TOKEN", TOKEN),
             ("AIRELAYS_RATE_LIMIT_BURST", "100000"),
             ("AIRELAYS_CONCURRENT_REQUESTS_PER_IP", "1000"),
-            ("AIRELAYS_SLOTS_MAX_CONCURRENT_REQUESTS", "0"),
             // One failure is one request, and is told at once.
             ("AIRELAYS_SLOTS_RETRY_PASSES", "0"),
             ("AIRELAYS_SLOTS_QUEUE_TIMEOUT_SECONDS", "0"),

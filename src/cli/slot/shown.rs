@@ -22,10 +22,9 @@ fn section(slot: &SlotView) -> Section {
         Some(plan) => section.field("Plan", plan),
         None => section,
     };
-    let section = slot
-        .windows
-        .iter()
-        .fold(section, |section, window| section.field(window_name(window), bar(window)));
+    let section = slot.windows.iter().fold(section, |section, window| {
+        section.field(window_name(window), format!("{}{}", bar(window), limit_name(window)))
+    });
     let section = if slot.windows.is_empty() {
         section.field("Usage", "not known yet; `airelays refresh-usage` asks")
     } else {
@@ -62,15 +61,21 @@ fn tone(slot: &SlotView) -> Tone {
 }
 
 fn window_name(window: &WindowView) -> String {
-    let span = match (window.span.as_str(), window.minutes) {
+    match (window.span.as_str(), window.minutes) {
         ("five_hours", _) => "5 h".to_owned(),
-        ("other", Some(minutes)) => span_text(minutes.saturating_mul(60)),
-        ("other", None) => "Window".to_owned(),
-        (span, _) => span.to_owned(),
-    };
+        ("day", _) => "Day".to_owned(),
+        ("week", _) => "Week".to_owned(),
+        ("month", _) => "Month".to_owned(),
+        (_, Some(minutes)) => span_text(minutes.saturating_mul(60)),
+        (_, None) => "Window".to_owned(),
+    }
+}
+
+/// Which limit it is, if not the account's own.
+fn limit_name(window: &WindowView) -> String {
     match window.limit.as_str() {
-        "codex" => span,
-        limit => format!("{} {span}", window.name.as_deref().unwrap_or(limit)),
+        "codex" => String::new(),
+        limit => format!(" ({})", window.name.as_deref().unwrap_or(limit)),
     }
 }
 

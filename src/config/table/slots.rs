@@ -68,8 +68,9 @@ pub static SLOT_CONCURRENT: Setting<u32> = Setting {
         "slots.max_concurrent_requests",
         NEW,
         "SLOTS_MAX_CONCURRENT_REQUESTS",
-        "64",
-        "How many requests one account serves at the same time; more wait. 0 is no limit.",
+        "0",
+        "How many requests one account serves at the same time; more wait. 0 is no limit but the \
+         upstream's own.",
     ),
     read: |raw, _| value::whole(raw, 0..=MOST),
 };

@@ -99,6 +99,22 @@ fn three_policies_sort_as_codex_slot_relay_does() {
     }
 }
 
+/// codex-slot-relay has at most one request under way at each.
+#[test]
+fn a_crowd_is_not_all_sent_to_the_one_that_is_best_now() {
+    for (text, orders) in [
+        ("1:50/90+3 2:50/88", ["2 1", "2 1", "1 2"]),
+        ("1:50/90+1 2:50/88", ["1 2", "2 1", "1 2"]),
+        // What is left of nothing is still known.
+        ("1:1/1+50@1 2:?/?@2", ["1 2", "1 2", "1 2"]),
+        ("1:20/20+50@2 2:20/20+60@1", ["2 1", "2 1", "2 1"]),
+    ] {
+        for (policy, expected) in FIRST_THREE.into_iter().zip(orders) {
+            check(policy, text, expected);
+        }
+    }
+}
+
 /// codex-slot-relay never uses these.
 #[test]
 fn what_is_unknown_comes_after_what_is_little_and_is_there() {
