@@ -12,6 +12,8 @@
 //!
 //! Not here: deadlines for answers and for silence (`upstream`, `auth`), what an answer means.
 
+mod connecting;
+
 use std::{
     net::IpAddr,
     path::PathBuf,
@@ -24,6 +26,9 @@ use http::{Request, Response, Uri, uri::Scheme};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use parking_lot::Mutex;
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use connecting::Timing;
+pub use connecting::timed;
 
 /// Any error, for whoever only passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -162,6 +167,7 @@ impl Inner {
             .pool_idle_timeout(POOL_IDLE)
             .tcp_nodelay(true)
             .tcp_keepalive(TCP_KEEPALIVE)
+            .connector_layer(Timing)
             .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .http2_keep_alive_interval(HTTP2_PING_EVERY)

@@ -30,7 +30,7 @@ use crate::{
         window::{self, Limits, Reading},
     },
     traffic::{Phase, Record, Traffic},
-    transport::chain,
+    transport::{self, chain},
     upstream::{
         failure::{Deadline, ErrorFields, Failure, classify_event},
         inference, usage,
@@ -172,7 +172,10 @@ impl Relay {
         self.log_request(of, &request, &body).await;
         let (session, compacts) = (&*request.session, request.compacts());
         let sent = inference::Request { body, session, turn, compacts };
-        let answer = match inference::send(&self.upstream, credential, sent).await {
+        let (answer, connecting) =
+            transport::timed(inference::send(&self.upstream, credential, sent)).await;
+        story.connected(connecting);
+        let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => {
                 self.log_failure(of, &failure).await;

@@ -69,8 +69,9 @@ pub struct Attempted {
     pub slot: SlotId,
     /// Since the request began.
     pub sent: Duration,
-    /// From there to the head of the answer, in which the connection was made as well if there was
-    /// none.
+    /// How long of what follows was making a connection; nothing if one was there.
+    pub connect: Duration,
+    /// From sending to the head of the answer.
     pub headers: Option<Duration>,
     /// From there to the first output.
     pub first_output: Option<Duration>,
@@ -110,8 +111,22 @@ impl Story {
             told.attempts.pop();
         }
         let slot = slot.clone();
-        let attempt = Attempted { slot, sent, headers: None, first_output: None, failure: None };
+        let attempt = Attempted {
+            slot,
+            sent,
+            connect: Duration::ZERO,
+            headers: None,
+            first_output: None,
+            failure: None,
+        };
         told.attempts.push(attempt);
+    }
+
+    pub fn connected(&self, time: Duration) {
+        let mut told = self.0.lock();
+        if let Some(attempt) = told.attempts.last_mut() {
+            attempt.connect = time;
+        }
     }
 
     pub fn headers(&self, now: Instant) {

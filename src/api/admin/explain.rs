@@ -54,6 +54,7 @@ struct Candidate {
 struct Attempt {
     slot: String,
     sent_after_ms: f64,
+    connect_ms: f64,
     headers_ms: Option<f64>,
     first_output_ms: Option<f64>,
     failure: Option<String>,
@@ -74,12 +75,13 @@ struct Cache {
     hit_percent: f64,
 }
 
-/// The time to the first token in its parts. A connection that had to be made is part of the time
-/// to the headers.
+/// The time to the first token in its parts, of the last attempt: making a connection, if that was
+/// needed, is part of the time to the headers.
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the unit is part of each name")]
 struct Timing {
     queue_ms: f64,
+    connect_ms: Option<f64>,
     headers_ms: Option<f64>,
     upstream_ms: Option<f64>,
     first_token_ms: Option<f64>,
@@ -105,6 +107,7 @@ impl Explanation {
             began_at: told.began_at().map(second),
             timing: Timing {
                 queue_ms: millis(told.waited),
+                connect_ms: last.map(|attempt| millis(attempt.connect)),
                 headers_ms: last.and_then(|attempt| attempt.headers).map(millis),
                 upstream_ms: last.and_then(|attempt| attempt.first_output).map(millis),
                 first_token_ms: first_token.map(millis),
@@ -140,10 +143,12 @@ fn choice(Chosen { looks, slot }: Chosen) -> Choice {
     }
 }
 
-fn attempt(Attempted { slot, sent, headers, first_output, failure }: Attempted) -> Attempt {
+fn attempt(attempted: Attempted) -> Attempt {
+    let Attempted { slot, sent, connect, headers, first_output, failure } = attempted;
     Attempt {
         slot: slot.to_string(),
         sent_after_ms: millis(sent),
+        connect_ms: millis(connect),
         headers_ms: headers.map(millis),
         first_output_ms: first_output.map(millis),
         failure,

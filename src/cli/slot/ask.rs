@@ -235,6 +235,7 @@ fn told_report(told: &Value) -> Report {
     report.section(
         Section::new("Time and Cache")
             .field("Queue, ms", text(&timing["queue_ms"]))
+            .field("Connect, ms", text(&timing["connect_ms"]))
             .field("First token, ms", text(&timing["first_token_ms"]))
             .field("All, ms", text(&timing["total_ms"]))
             .field("Cached tokens", text(&cache["cached_tokens"]))

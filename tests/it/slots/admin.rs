@@ -160,6 +160,8 @@ async fn a_request_can_be_explained() {
     let attempts = told["attempts"].as_array().expect("attempts");
     assert_eq!(attempts[0]["failure"], "this account's usage limit is reached");
     assert_eq!((&attempts[1]["slot"], &attempts[1]["failure"]), (&json!("slot-2"), &Value::Null));
+    assert!(attempts[0]["connect_ms"].as_f64() > Some(0.0), "the first one had to connect: {told}");
+    assert!(attempts[1]["connect_ms"].as_f64() <= attempts[1]["headers_ms"].as_f64());
     assert!(attempts[1]["first_output_ms"].as_f64() > Some(0.0));
     assert!(told["timing"]["total_ms"].as_f64() >= told["timing"]["first_token_ms"].as_f64());
     assert!(told["cache"]["input_tokens"].as_u64() > Some(0), "{told}");
