@@ -307,13 +307,21 @@ fn exposed(config: &Config) -> Vec<(PathBuf, Exposure)> {
     };
     // Of these the content is a secret.
     let mut secrets = vec![paths.auth_file(), security.bearer_token_file.clone()];
+    // Slots that cannot be listed are told of by whoever needs them.
+    let members = app::roster(config).read().unwrap_or_default().members;
+    secrets.extend(members.iter().map(|member| member.auth_file.clone()));
     secrets.extend(server.tls.as_ref().map(|tls| tls.key.clone()));
     // Whoever can change these can put another file in their place.
     let mut places = vec![file.path.clone(), paths.data_dir.clone()];
+    places.extend(["accounts", "slots.json"].map(|name| paths.data_dir.join(name)));
+    places.extend(members.iter().filter_map(|member| holding(&member.auth_file)));
     places
         .extend([holding(&file.path), holding(&security.bearer_token_file)].into_iter().flatten());
     places.extend(server.tls.as_ref().and_then(|tls| holding(&tls.key)));
-    places.dedup();
+    for paths in [&mut secrets, &mut places] {
+        let mut seen = std::collections::HashSet::new();
+        paths.retain(|path| seen.insert(path.clone()));
+    }
     let secrets = secrets.into_iter().map(|path| (path, true));
     let all = secrets.chain(places.into_iter().map(|path| (path, false)));
     let open = all.filter_map(|(path, is_secret)| {

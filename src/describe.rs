@@ -4,6 +4,8 @@
 //!
 //! Not here: how a document looks on the terminal (`cli`).
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     auth::{LoginError, file::Store, stored::StoredLogin, vault::SERVICE},
     config::{Config, shown},
     relay_token::{self, RelayToken, Source},
+    roster::{Member, Roster},
     secret::Secret,
     transport::chain,
 };
@@ -60,13 +63,28 @@ pub fn described(
     issuer: &str,
 ) -> Result<Described, serde_json::Error> {
     let present = Present::of(config);
-    let auth = Auth::of(config, store, issuer);
+    let stores = stores(store);
+    let auth = Auth::of(config, stores.first().unwrap_or(store), issuer);
+    let others = stores.iter().skip(1).map(|store| Auth::of(config, store, issuer));
     Ok(Described {
-        has_login: auth.login.ready_for_requests,
+        has_login: auth.login.ready_for_requests
+            || others.into_iter().any(|auth| auth.login.ready_for_requests),
         has_token: present.token.is_some(),
         relay: serde_json::value::to_raw_value(&Relay::of(config, &present))?,
         auth: serde_json::value::to_raw_value(&auth)?,
     })
+}
+
+/// The logins of all slots whose first one is in `first`, in the owner's order; that one alone when
+/// they cannot be listed.
+pub fn stores(first: &Store) -> Vec<Store> {
+    let dir = first.path().parent().unwrap_or_else(|| Path::new("."));
+    let members = Roster::new(dir).read().unwrap_or_default().members;
+    let store = |member: &Member| {
+        let is_first = member.auth_file == first.path();
+        if is_first { first.clone() } else { first.beside(&member.auth_file) }
+    };
+    members.iter().map(store).collect()
 }
 
 /// The relay's own side. The keys and their order are what other programs read.

@@ -162,6 +162,7 @@ const HARMLESS_PARAMETERS: &[&str] = &[
     "order",
     "purpose",
     "scope",
+    "slot",
     "starting_after",
     "stream",
 ];

@@ -28,6 +28,7 @@ use crate::{
     relay::{NoneLeft, Refused},
     roster::RosterError,
     slot::{
+        health::Why,
         policy::NoPolicy,
         pool::{Look, Verdict},
     },
@@ -425,8 +426,8 @@ impl ApiError {
     /// None of the owner's accounts can serve the request.
     fn no_slot(none: &NoneLeft) -> Self {
         if none.is_full {
-            let message = "All places of the ChatGPT logins are taken, and the wait for one was too \
-                           long.";
+            let message = "All places of the ChatGPT logins are taken, and the line for them is \
+                           full or too slow.";
             return Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, message)
                 .code("slots_busy")
                 .retry_after(none.wait.or(Some(Duration::from_secs(1))));
@@ -436,13 +437,26 @@ impl ApiError {
         if none.looks.iter().all(is_model) {
             return Self::no_model(message);
         }
-        let is_spent = none.wait.is_some();
-        let (status, kind, code) = if is_spent {
-            (StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, "usage_limit_reached")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, Kind::ServerError, "no_slot_available")
+        let is_any = |is: fn(&Verdict) -> bool| none.looks.iter().any(|look| is(&look.verdict));
+        let is_spent =
+            |it: &Verdict| matches!(it, Verdict::Exhausted { .. } | Verdict::Reserved { .. });
+        let is_hurried = |it: &Verdict| matches!(it, Verdict::Resting { why: Why::RateLimit, .. });
+        let limited = |code| {
+            Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, message.clone())
+                .code(code)
+                .retry_after(none.wait)
         };
-        Self::new(status, kind, message).code(code).retry_after(none.wait).final_answer()
+        // What passes in a moment comes first: then SDKs do well to try again.
+        if is_any(is_hurried) {
+            limited("rate_limit_exceeded")
+        } else if is_any(is_spent) {
+            limited("usage_limit_reached").final_answer()
+        } else {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::ServerError, message)
+                .code("no_slot_available")
+                .retry_after(none.wait)
+                .final_answer()
+        }
     }
 
     pub fn of_failure(failure: &Failure, now: Timestamp) -> Self {

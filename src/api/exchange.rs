@@ -66,6 +66,12 @@ impl Exchange {
         (self.method.as_str().to_owned(), self.uri.path().to_owned())
     }
 
+    /// Whether it asks about the relay and not of the upstream.
+    pub fn is_about_the_relay(&self) -> bool {
+        let path = self.uri.path();
+        path.starts_with("/admin/") || path.starts_with("/v1/relay/")
+    }
+
     /// Writes down what the client asked.
     ///
     /// Once: whoever comes second knows no more.

@@ -218,6 +218,9 @@ impl Stream {
                         .fail(Bytes::new(), ApiError::of_failure(&failure, self.clock.now()));
                 }
                 Poll::Ready(None) => {
+                    if let State::Open(opened) = &self.state {
+                        opened.failed(&cut_short());
+                    }
                     return self
                         .fail(Bytes::new(), ApiError::of_failure(&cut_short(), self.clock.now()));
                 }
@@ -414,6 +417,7 @@ async fn collect_all(
             }
         }
     }
+    opened.failed(&cut_short());
     Err(ApiError::of_failure(&cut_short(), clock.now()))
 }
 

@@ -21,6 +21,7 @@ use super::{
     client::Client,
     input, logout,
     output::{Failure, Report, Section, Terminal, Tone},
+    slot,
 };
 use crate::{
     app,
@@ -104,8 +105,7 @@ pub fn run_in(session: &Session<'_>, options: &Options, slot: Option<&str>) -> R
     Session::ensure_own(&config)?;
     let wanted = slot.map(place::wanted).transpose()?;
     let roster = app::roster(&config);
-    let first = wanted.as_ref().map(|id| roster.auth_file(id));
-    let store = app::store_at(&config, &first.unwrap_or_else(|| config.paths.auth_file()));
+    let store = app::store(&config);
     unlock(&session.terminal, &store);
     let (completed, mut notes) =
         app::run(sign_in(session, &config, (store, wanted.clone()), options))??;
@@ -116,9 +116,13 @@ pub fn run_in(session: &Session<'_>, options: &Options, slot: Option<&str>) -> R
         notes.push(format!("This account is {slot} already; its login was refreshed there."));
     }
     if let (Some(slot), Some(label)) = (&slot, label) {
-        roster.change(|book| {
+        let named = slot::write(&roster, |book| {
             book.wishes.entry(slot.clone()).or_default().label = Some(label.to_owned());
-        })?;
+        });
+        // The login is there whatever it is called.
+        if let Err(failure) = named {
+            notes.push(format!("It could not be given its name: {failure}."));
+        }
     }
     let report = summary(session, &config, (&completed, slot.as_ref()), &notes);
     session.terminal.answer(&report, None::<&()>)

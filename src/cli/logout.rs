@@ -32,6 +32,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let config = session.settings()?;
     let listing = app::roster(&config).read()?;
+    let is_single = listing.is_single();
     let ids: Vec<_> = listing.members.iter().map(|member| member.id.clone()).collect();
     let ids = match slot {
         Some(slot) => vec![super::slot::named(&config, slot)?.0],
@@ -47,7 +48,9 @@ pub fn run(
         let gone = super::slot::sign_out(session, &config, &id)?;
         deleted |= gone.deleted;
         revoked &= gone.revoked;
-        notes.extend(gone.notes);
+        // Which one, where there are several.
+        let whose = if is_single { String::new() } else { format!("{id}: ") };
+        notes.extend(gone.notes.into_iter().map(|note| format!("{whose}{note}")));
         if id != SlotId::first() {
             app::roster(&config).forget(&id)?;
         }

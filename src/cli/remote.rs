@@ -36,7 +36,7 @@ const LIMIT: usize = 16 << 20;
 pub enum NoAnswer {
     #[error("the relay does not answer")]
     Unreachable(#[source] transport::BoxError),
-    #[error("the relay speaks TLS, which this command does not; ask it over HTTP")]
+    #[error("the relay speaks TLS, which this command does not; call its route yourself")]
     Tls,
     #[error("{message}")]
     Refused { status: StatusCode, message: String },

@@ -126,6 +126,13 @@ pub fn apart(session: &Session<'_>, config: &Config) -> Result<Apart, Failure> {
 /// Sees that the owner's logins are where they should be, and says what is wrong with them.
 fn settle_all(session: &Session<'_>, config: &Config, store: &Store) {
     let listing = app::roster(config).read().unwrap_or_default();
+    if let Some(policy) = listing.policy.filter(|policy| *policy != config.slots.policy) {
+        session.terminal.tell(&format!(
+            "The policy is {policy}, as chosen with `airelays slot policy`; `airelays slot policy \
+             default` goes back to {}.",
+            config.slots.policy
+        ));
+    }
     if listing.members.is_empty() || listing.is_single() {
         settle(session, store);
         warn_of_login(session, config, (None, store));

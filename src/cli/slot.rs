@@ -237,12 +237,16 @@ pub fn run(session: &Session<'_>, command: &Command) -> Result<(), Failure> {
 
 pub use add::sign_out;
 pub use ask::{dependency_map, health, refresh, usage};
+pub use decide::write;
 
 /// The slots, and the one of them that `text` names: by its name, its number, or what it is called.
 pub fn named(config: &Config, text: &str) -> Result<(SlotId, Listing), Failure> {
     let roster = app::roster(config);
     let listing = roster.read()?;
-    let by_id = slot_named(text).filter(|id| listing.member(id).is_some());
+    let is_there = |id: &SlotId| listing.member(id).is_some();
+    // A slot may well be called by a number alone.
+    let exact = SlotId::read(text).ok().filter(is_there);
+    let by_id = exact.or_else(|| slot_named(text).filter(is_there));
     let is_called = |label: &str| label.eq_ignore_ascii_case(text);
     let mut called = listing.members.iter().filter(|member| {
         let email = || {

@@ -13,7 +13,7 @@ use crate::{
     app,
     auth::stored::StoredIn,
     config::{Config, Effective, Origin, Storage, shown},
-    describe::{Auth, Present, Relay},
+    describe::{self, Auth, Present, Relay},
     roster::Member,
     transport::chain,
 };
@@ -116,7 +116,8 @@ pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
 
 /// The stored login, and that of an earlier program in the keyring if there is no other.
 fn auth(config: &Config) -> Auth {
-    let store = app::store(config);
+    let first = app::store(config);
+    let store = describe::stores(&first).into_iter().next().unwrap_or(first);
     let mut auth = Auth::of(config, &store, &config.upstream.issuer_base_url);
     if auth.login.stored_in.is_some() || auth.problem.is_some() {
         return auth;

@@ -65,7 +65,7 @@ impl fmt::Display for NoneLeft {
         if self.looks.is_empty() {
             return f.write_str("too many requests wait already");
         }
-        let one = |look: &Look| match look.verdict.until() {
+        let one = |look: &Look| match look.verdict.evident_until() {
             // To the second: nobody needs more, and it stays readable.
             Some(until) => {
                 let at = jiff::Timestamp::from_second(until.as_second()).unwrap_or(until);
@@ -228,7 +228,10 @@ impl Relay {
         }
         let NoSlot { looks, is_full, wait } = none;
         // What was tried rests now, or does not: that is what there is to tell of it.
-        let looks: Vec<_> = looks.into_iter().map(|look| self.told(look)).collect();
+        // Whoever asked for one slot wants to hear of no other.
+        let is_asked = |look: &Look| look.verdict != Verdict::NotAsked;
+        let looks: Vec<_> =
+            looks.into_iter().filter(is_asked).map(|look| self.told(look)).collect();
         if !is_full {
             let single = looks.first().filter(|_| is_single).and_then(|look| self.as_failed(look));
             let all_signed_out = || self.all_signed_out(&looks);
@@ -320,6 +323,7 @@ impl Relay {
     ) -> Result<(T, Arc<Credential>), Refused> {
         let login = &lease.account.login;
         let credential = login.credential().await?;
+        self.slots.owned_by(lease.id(), &credential.account_id);
         let mut account = Usable { catalogue: lease.account.catalogue.clone(), credential };
         let readable = Readable::of(lease, asked);
         let named = self.named(readable.request.clone(), &account).await;

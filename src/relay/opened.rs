@@ -84,6 +84,7 @@ impl Opened {
         let Some(Place { lease, story, sent, relay }) = &self.place else { return };
         lease.failed_late(failure, *sent);
         story.failed(failure.to_string(), relay.clock.instant());
+        story.ended("failed", relay.clock.instant());
     }
 
     /// The answer has ended as it should.

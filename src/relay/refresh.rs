@@ -60,7 +60,7 @@ impl Relay {
 
     async fn refreshed(&self, id: &SlotId, account: &Account) -> Refreshed {
         let asked = self.clock.instant();
-        let outcome = match self.ask_usage(account).await {
+        let outcome = match self.ask_usage(id, account).await {
             Ok(limits) => {
                 let now = self.slots.now();
                 self.slots.read(id, &Reading::new(limits, Source::Route, asked, now));
@@ -82,8 +82,9 @@ impl Relay {
         Refreshed { id: id.clone(), outcome }
     }
 
-    async fn ask_usage(&self, account: &Account) -> Result<Limits, Refused> {
+    async fn ask_usage(&self, id: &SlotId, account: &Account) -> Result<Limits, Refused> {
         let credential = account.login.credential().await?;
+        self.slots.owned_by(id, &credential.account_id);
         let asked = match usage::fetch(&self.upstream, &credential).await {
             Err(Failure::Unauthorized { .. }) => {
                 let credential = account.login.after_unauthorized(&credential).await?;
@@ -97,6 +98,7 @@ impl Relay {
     /// Sees to all of this until `stop`.
     pub async fn watch(self, settings: Settings, stop: CancellationToken) {
         let mut n_ticks = 0_u32;
+        let mut told: Option<String> = None;
         let mut watch = Watch { asked: HashMap::new(), last: self.slots.now() };
         loop {
             tokio::select! {
@@ -105,6 +107,11 @@ impl Relay {
                 () = tokio::time::sleep(TICK) => {}
             }
             self.look_again().await;
+            let problem = self.slots.problem();
+            if let Some(problem) = problem.as_ref().filter(|now| told.as_ref() != Some(now)) {
+                tracing::warn!(problem = &**problem, "the slots stay as they were");
+            }
+            told = problem;
             n_ticks += 1;
             if n_ticks.is_multiple_of(KEEP_EVERY) {
                 self.keep_usage().await;
@@ -132,14 +139,10 @@ impl Relay {
 
     /// Takes slots that have come or changed; a thread for it only where there is something to do.
     async fn look_again(&self) {
-        if !self.slots.is_stale() {
-            return;
-        }
-        let slots = self.slots.clone();
-        let looked = tokio::task::spawn_blocking(move || slots.look_again()).await;
-        if let Ok(Err(error)) = looked {
-            let error = crate::transport::chain(&error);
-            tracing::warn!(error = &*error, "the slots stay as they were");
+        if self.slots.is_stale() {
+            let slots = self.slots.clone();
+            // What is wrong is told below, whoever found it.
+            let _looked = tokio::task::spawn_blocking(move || slots.look_again()).await;
         }
     }
 

@@ -12,7 +12,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    fmt, io,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +26,7 @@ use super::{Refused, fault};
 use crate::{
     auth::refresh::Login,
     clock::Clock,
+    credential::AccountId,
     roster::{
         Listing, Member, Roster, RosterError, Stamp,
         usage::{self, Kept},
@@ -34,6 +37,7 @@ use crate::{
         pool::{self, Ask, Choice, NoSlot, Pool},
         window::{self, Reading},
     },
+    transport::chain,
     upstream::{catalogue::Catalogue, failure::Failure},
 };
 
@@ -80,6 +84,8 @@ struct State {
     tickets: u64,
     listing: Listing,
     stamp: Option<Stamp>,
+    /// Why the slots stay as they were, if what is on the disk cannot be used.
+    problem: Option<String>,
 }
 
 struct Waiter {
@@ -188,6 +194,7 @@ impl Slots {
             tickets: 0,
             listing: Listing::default(),
             stamp: None,
+            problem: None,
         });
         let slots = Self(Arc::new(Inner {
             roster,
@@ -269,15 +276,17 @@ impl Slots {
             return Ok(());
         }
         let listing = self.0.roster.read();
+        let now = self.now();
         let mut state = self.0.state.lock();
         let former = state.stamp.replace(stamp.clone());
+        state.problem = listing.as_ref().err().map(|error| chain(error));
         let listing = listing?;
         for member in &listing.members {
             let login_changed = former
                 .as_ref()
                 .is_some_and(|former| former.of(&member.auth_file) != stamp.of(&member.auth_file));
             if login_changed {
-                state.pool.login_changed(&member.id);
+                state.pool.login_changed(&member.id, now);
                 state.setbacks.remove(&member.id);
             }
             if !state.accounts.contains_key(&member.id) {
@@ -423,6 +432,13 @@ impl Slots {
         changed
     }
 
+    /// `id` is used for this account from now on.
+    pub fn owned_by(&self, id: &SlotId, account: &AccountId) {
+        let mut hasher = DefaultHasher::new();
+        account.hash(&mut hasher);
+        self.change(|pool, _| pool.owned_by(id, hasher.finish()));
+    }
+
     /// Looks at the table.
     pub fn view<T>(&self, view: impl FnOnce(&Pool, Moment) -> T) -> T {
         let now = self.now();
@@ -465,6 +481,11 @@ impl Slots {
 
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// Why the slots are not those on the disk, if they are not.
+    pub fn problem(&self) -> Option<String> {
+        self.0.state.lock().problem.clone()
     }
 
     /// How many wait for a place.

@@ -27,6 +27,8 @@ pub struct SlotList {
     pub policy: String,
     /// How many requests wait for a place.
     pub waiting: usize,
+    /// Why the slots are not those on the disk, if they are not.
+    pub problem: Option<String>,
     pub slots: Vec<SlotView>,
 }
 
@@ -38,7 +40,8 @@ pub struct SlotView {
     pub label: Option<String>,
     pub enabled: bool,
     pub paused: bool,
-    /// `ready`, `cooling`, `exhausted`, `reserved`, `needs_login`, `full`, `paused`, `disabled`.
+    /// `ready`, `cooling`, `exhausted`, `reserved`, `needs_login`, `full`, `paused`, `disabled`;
+    /// `may_probe` and `probed` right after a rest.
     pub state: String,
     /// Why, as a sentence without a full stop; nothing where all is well.
     pub reason: Option<String>,
@@ -159,7 +162,7 @@ impl SlotList {
             .into_iter()
             .map(|(id, account)| (id, account.login.store().describe().ok().flatten()))
             .collect();
-        let waiting = slots.n_waiting();
+        let (waiting, problem) = (slots.n_waiting(), slots.problem());
         slots.view(|pool, now| {
             let view = |slot: &Slot| {
                 let login = logins.iter().find(|(id, _)| *id == slot.id);
@@ -169,6 +172,7 @@ impl SlotList {
                 object: "list".to_owned(),
                 policy: pool.policy().to_string(),
                 waiting,
+                problem: problem.clone(),
                 slots: pool.slots().map(view).collect(),
             }
         })
@@ -185,13 +189,7 @@ impl SlotView {
         let last_used_at = slot.last_used.map(second);
         // Without a login there is nothing that could serve, whether or not anybody has tried.
         let authenticated = login.is_some_and(|login| login.ready_for_requests);
-        let (state, reason) = if verdict != Verdict::Ready {
-            (verdict.key(), Some(verdict.sentence()))
-        } else if authenticated {
-            (verdict.key(), None)
-        } else {
-            ("needs_login", Some("there is no usable login".to_owned()))
-        };
+        let (state, reason) = state(&verdict, authenticated);
         Self {
             id: slot.id.to_string(),
             label: wishes.label.clone().or_else(|| email.clone()),
@@ -267,6 +265,25 @@ impl UsageView {
             week_pct: whole(left.week),
             checked_at: slot.usage.read_at.map_or_else(String::new, second),
         }
+    }
+}
+
+/// What a slot is like in a word, and why.
+fn state(verdict: &Verdict, authenticated: bool) -> (&'static str, Option<String>) {
+    match verdict {
+        Verdict::Ready if !authenticated => {
+            ("needs_login", Some("there is no usable login".to_owned()))
+        }
+        Verdict::Ready | Verdict::Disabled | Verdict::Paused => (verdict.key(), None),
+        Verdict::MayProbe
+        | Verdict::Probed
+        | Verdict::Full
+        | Verdict::Tried
+        | Verdict::NotAsked
+        | Verdict::Model
+        | Verdict::Resting { .. }
+        | Verdict::Exhausted { .. }
+        | Verdict::Reserved { .. } => (verdict.key(), Some(verdict.sentence())),
     }
 }
 

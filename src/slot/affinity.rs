@@ -72,6 +72,11 @@ impl Affinity {
         self.bound.insert(session.into(), Bound { slot: slot.clone(), last: now, foreign });
     }
 
+    /// Nothing belongs to `slot` any more: it is another account's.
+    pub fn forget(&mut self, slot: &SlotId) {
+        self.bound.retain(|_, bound| bound.slot != *slot);
+    }
+
     /// Lets go of what is too old, and of the oldest sixteenth if that is not enough.
     fn make_room(&mut self, now: Instant) {
         let keep = self.settings.keep;

@@ -64,6 +64,8 @@ pub struct Slot {
     pub wishes: Wishes,
     pub usage: Usage,
     pub health: Health,
+    /// Whose it was when it was last used, by a digest.
+    owner: Option<u64>,
     /// What its account may ask, if that is known.
     pub models: Option<Arc<[String]>>,
     pub in_flight: u32,
@@ -216,7 +218,7 @@ impl Verdict {
             Self::Resting { why, .. } => why.sentence(),
             Self::Exhausted { span, .. } => Why::UsageLimit { span: *span }.sentence(),
             Self::Reserved { span, left, .. } => {
-                format!("the last {left:.0} % of the {} window are reserved", span.as_str())
+                format!("what is left of the {} window ({left:.0} %) is reserved", span.as_str())
             }
         }
     }
@@ -239,6 +241,15 @@ impl Verdict {
             | Self::Paused
             | Self::Model => None,
         }
+    }
+
+    /// The same, if somebody else than we says so.
+    pub fn evident_until(&self) -> Option<Timestamp> {
+        let is_guess = matches!(
+            self,
+            Self::Resting { is_evident: false, .. } | Self::Exhausted { is_evident: false, .. }
+        );
+        self.until().filter(|_| !is_guess)
     }
 
     /// Whether only a new login helps.
@@ -535,10 +546,25 @@ impl Pool {
         rested.map(|slot| slot.health.clear()).count()
     }
 
-    /// The login of `id` is another one now.
-    pub fn login_changed(&mut self, id: &SlotId) {
+    /// The login of `id` is another one now, perhaps of another account.
+    pub fn login_changed(&mut self, id: &SlotId, now: Moment) {
         if let Some(slot) = self.find(id) {
             slot.health.login_changed();
+            slot.health.doubt(now);
+        }
+    }
+
+    /// `id` is about to be used for the account that `owner` is the digest of. If that is another
+    /// than before, nothing that is known of the slot is about it.
+    pub fn owned_by(&mut self, id: &SlotId, owner: u64) {
+        let Some(slot) = self.find(id) else { return };
+        let former = slot.owner.replace(owner);
+        if former.is_some_and(|former| former != owner) {
+            slot.usage = Usage::default();
+            slot.health.clear();
+            slot.models = None;
+            slot.last_error = None;
+            self.affinity.forget(id);
         }
     }
 
@@ -550,6 +576,11 @@ impl Pool {
 
     /// What `id` looks like to somebody who comes now.
     pub fn state(&self, slot: &Slot, now: Moment) -> Verdict {
+        // A login that has died stays dead when the rest for it is over.
+        let is_on = slot.wishes.is_enabled && !slot.wishes.is_paused;
+        if is_on && slot.resting().needs_login() {
+            return slot.resting();
+        }
         let ask = Ask { session: None, model: None, tried: &[], only: None, since: now.instant };
         self.verdict(slot, ask, now)
     }
@@ -566,6 +597,7 @@ impl Slot {
             wishes,
             usage: Usage::default(),
             health: Health::default(),
+            owner: None,
             models: None,
             in_flight: 0,
             last_used: None,

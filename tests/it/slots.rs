@@ -292,7 +292,7 @@ async fn the_rest_of_a_window_can_be_kept_even_of_a_single_account() {
         let reply = relay.say(dialect, "three").await;
         let refusal = reply.refusal();
         assert_eq!(refusal.line(), "429 rate_limit_error usage_limit_reached");
-        let said = "the last 13 % of the 5 h window are reserved";
+        let said = "what is left of the 5 h window (13 %) is reserved";
         assert!(message(&reply).contains(said), "{}", message(&reply));
         assert!(reply.header("retry-after").is_some());
     }
@@ -323,6 +323,53 @@ async fn when_all_logins_have_died_that_is_what_is_said() {
         let refusal = relay.say(dialect, "hello").await.refusal();
         assert_eq!(refusal.line(), "503 authentication_error upstream_auth_incomplete");
     }
+}
+
+/// What was known of the account that was there before is not about the new one.
+#[tokio::test]
+async fn another_account_in_a_slot_begins_anew() {
+    for n_slots in [1, 2] {
+        let relay = relay(&["first", "second"][..n_slots]).await;
+        for account in ["first", "second"] {
+            relay.simulator.set_used(account, 100, 5);
+            relay.simulator.set_resets(account, 3600, 7200);
+        }
+        assert_eq!(relay.say(Chat, "hello").await.status, 429);
+        let file = relay.path(".airelays/auth.json");
+        crate::harness::write(&file, &relay.simulator.stored_login_for("third"));
+        relay.get("/admin/slots").await;
+        assert_eq!(says(&relay, Chat, "hello").await, by("slot-1"), "{n_slots}");
+        let slot = relay.slot(1).await;
+        assert_eq!((&slot["state"], &slot["usage"]["fivePct"]), (&json!("ready"), &json!(73)));
+    }
+}
+
+#[tokio::test]
+async fn what_passes_in_a_moment_is_told_as_such_and_what_does_not_is_no_limit() {
+    let relay = relay(&["not-included", "deactivated"]).await;
+    let reply = relay.say(Chat, "hello").await;
+    assert_eq!(reply.refusal().line(), "503 server_error no_slot_available");
+    let said = message(&reply);
+    assert!(
+        said.contains("slot-1: its plan does not include Codex; slot-2: its workspace"),
+        "{said}"
+    );
+    let relay = self::relay(&["first", "second"]).await;
+    relay.script(&["limit: 3600", "error: rate_limit_exceeded"]);
+    let reply = relay.say(Chat, "hello").await;
+    assert_eq!(reply.refusal().line(), "429 rate_limit_error rate_limit_exceeded");
+    assert_eq!(reply.header("x-should-retry"), None, "SDKs do well to try again");
+    let wait: u64 = reply.header("retry-after").expect("a wait").parse().expect("seconds");
+    assert!(wait <= 10, "{wait}");
+}
+
+#[tokio::test]
+async fn the_relay_is_ready_if_any_account_is() {
+    let relay = relay(&["first", "second"]).await;
+    std::fs::remove_file(relay.path(".airelays/auth.json")).expect("removed");
+    let status = relay.get("/v1/relay/status").await.json();
+    assert_eq!(status["ready"]["upstream_auth"], true, "{}", status["ready"]);
+    assert_eq!(status["auth"]["email"], "second@simulator.example");
 }
 
 #[tokio::test]
@@ -367,6 +414,7 @@ async fn a_model_that_one_plan_lacks_is_had_from_another() {
 async fn the_log_says_which_slot_each_record_is_about() {
     let relay = relay(&["spent", "second"]).await;
     let reply = relay.say_streamed(Completions, "hello").await;
+    assert!(relay.slot(1).await["email"].is_string());
     let id = reply.header("x-relay-request-id").expect("an id").to_owned();
     let home = relay.stop().await;
     let log = crate::harness::log::records(home.path());
@@ -379,4 +427,6 @@ async fn the_log_says_which_slot_each_record_is_about() {
     assert_eq!(slots("upstream_response"), ["slot-2"]);
     assert_eq!(slots("outbound_response"), ["slot-2"]);
     assert!(slots("upstream_stream_line").iter().all(|slot| slot == "slot-2"));
+    let all = log.iter().map(Value::to_string).collect::<String>();
+    assert!(!all.contains("simulator.example"), "whose the accounts are is not written down");
 }

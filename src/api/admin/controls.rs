@@ -16,9 +16,11 @@ use crate::{
 
 /// The slot that `text` names.
 pub fn known(admin: &Admin, text: &str) -> Result<SlotId, ApiError> {
-    let id = slot_named(text);
     let is_known = |id: &SlotId| admin.relay.slots.view(|pool, _| pool.slot(id).is_some());
-    id.filter(is_known).ok_or_else(|| ApiError::unknown_slot(text))
+    // A slot may well be called by a number alone.
+    let exact = SlotId::read(text).ok().filter(is_known);
+    let id = exact.or_else(|| slot_named(text).filter(is_known));
+    id.ok_or_else(|| ApiError::unknown_slot(text))
 }
 
 #[derive(Serialize)]

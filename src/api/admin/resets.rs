@@ -9,7 +9,10 @@ use crate::api::{error::ApiError, extract::JsonBody};
 
 /// `GET /v1/relay/accounts/resets?account`.
 pub async fn list(State(admin): State<Admin>, uri: Uri) -> Result<Response, ApiError> {
-    let only = parameter(&uri, "account").map(|text| known(&admin, text)).transpose()?;
+    let only = parameter(&uri, "slot")
+        .or_else(|| parameter(&uri, "account"))
+        .map(|text| known(&admin, text))
+        .transpose()?;
     json(&admin.relay.reset_list(only.as_ref()).await)
 }
 

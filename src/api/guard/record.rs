@@ -38,8 +38,13 @@ pub async fn guard(exchange: Exchange, request: Request, next: Next) -> Response
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let record = exchange
         .record(Phase::OutboundResponse)
-        .number("status_code", parts.status.as_u16().into())
-        .body("body", content_type, bytes.clone());
+        .number("status_code", parts.status.as_u16().into());
+    // What the owner is told of the accounts themselves is nothing to write down.
+    let record = if exchange.is_about_the_relay() && parts.status.is_success() {
+        record.number("bytes", i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+    } else {
+        record.body("body", content_type, bytes.clone())
+    };
     let record = match exchange.story.slot() {
         Some(slot) => record.text("slot_id", slot.to_string()),
         None => record,

@@ -150,6 +150,7 @@ fn save(
         clock: Clock::system(),
         stop: <_>::default(),
     };
+    let owner = record.owner();
     app::run(with.save(record))??;
     let label = options.label.clone().or(label);
     if label.is_some() || !is_enabled {
@@ -159,6 +160,7 @@ fn save(
             wishes.is_enabled &= is_enabled;
         })?;
     }
+    let label = label.or(owner);
     Ok(Row { slot: slot.to_string(), label, account_id: account.to_string() })
 }
 
@@ -181,6 +183,10 @@ pub fn remove(session: &Session<'_>, one: &One, is_agreed: bool) -> Result<(), F
     let config = session.settings()?;
     let (id, listing) = named(&config, &one.slot)?;
     if !is_agreed {
+        if !input::is_terminal() {
+            let text = "nothing was removed: add `--yes` if you want that".to_owned();
+            return Err(Failure::Odd(text));
+        }
         confirm(session, &format!("\nSign {id} out and forget it? [y/N] "))?;
     }
     let label = listing.member(&id).and_then(|member| member.wishes.label.clone());

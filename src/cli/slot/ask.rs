@@ -13,7 +13,7 @@ use crate::{
     cli::{
         Session, input,
         output::{Failure, Report, Section, Tone},
-        remote::Remote,
+        remote::{NoAnswer, Remote},
         serve,
     },
     config::Config,
@@ -21,7 +21,7 @@ use crate::{
         Relay,
         resets::{Redemption, ResetList},
         trial::Said,
-        view::{Refreshes, SlotList},
+        view::{Refreshes, SlotList, SlotView},
     },
     slot::SlotId,
 };
@@ -33,8 +33,12 @@ enum Way {
 }
 
 async fn way(session: &Session<'_>, config: &Arc<Config>) -> Result<Way, Failure> {
-    if let Some(remote) = Remote::find(config) {
-        return Ok(Way::Remote(remote?));
+    match Remote::find(config) {
+        Some(Err(NoAnswer::Tls)) => session.terminal.note(
+            "The relay speaks TLS, which this command does not: what is shown is what is on the disk.",
+        ),
+        Some(remote) => return Ok(Way::Remote(remote?)),
+        None => {}
     }
     let apart: Apart = serve::apart(session, config)?;
     Ok(Way::Here(Box::new(app::alone(config, Some(apart)).await?)))
@@ -76,6 +80,10 @@ pub fn show(
     let policy = match list.waiting {
         0 => policy,
         n => policy.field("Waiting", n),
+    };
+    let policy = match &list.problem {
+        None => policy,
+        Some(problem) => policy.toned("Problem", problem, Tone::Bad),
     };
     let sections = shown::sections(&list);
     let report =
@@ -219,7 +227,12 @@ fn told_report(told: &Value) -> Report {
         let section = Section::new("Choice").field("Chosen", chosen);
         let candidates = list(&choice["candidates"]);
         report = report.section(candidates.iter().fold(section, |section, candidate| {
-            section.field(text(&candidate["slot"]), text(&candidate["reason"]))
+            let until = match text(&candidate["until"]) {
+                until if until.is_empty() => until,
+                until => format!(", until {until}"),
+            };
+            let reason = format!("{}{until}", text(&candidate["reason"]));
+            section.field(text(&candidate["slot"]), reason)
         }));
     }
     for attempt in list(&told["attempts"]) {
@@ -231,8 +244,20 @@ fn told_report(told: &Value) -> Report {
                 .field("Failure", text(&attempt["failure"])),
         );
     }
-    let (timing, cache) = (&told["timing"], &told["cache"]);
-    report.section(
+    let (timing, cache, changes) = (&told["timing"], &told["cache"], &told["changes"]);
+    let left_out = list(&changes["parameters_left_out"]);
+    let left_out = left_out.iter().map(text).collect::<Vec<_>>().join(", ");
+    let mut section = Section::new("Changes");
+    if !text(&changes["moved_from"]).is_empty() {
+        section = section.field("Moved from", text(&changes["moved_from"]));
+    }
+    if changes["reasoning_left_out"] == true {
+        section = section.field("Left out", "reasoning that only the former account can read");
+    }
+    if !left_out.is_empty() {
+        section = section.field("Left out", left_out);
+    }
+    report.section(section).section(
         Section::new("Time and Cache")
             .field("Queue, ms", text(&timing["queue_ms"]))
             .field("Connect, ms", text(&timing["connect_ms"]))
@@ -343,7 +368,7 @@ pub fn health(session: &Session<'_>, json: bool) -> Result<(), Failure> {
         #[serde(rename = "runtimeRoot")]
         runtime_root: String,
         healthz: Option<Box<RawValue>>,
-        slots: SlotList,
+        slots: Vec<SlotView>,
     }
     let config = Arc::new(session.settings()?);
     let (healthz, slots) = app::run(async {
@@ -361,7 +386,7 @@ pub fn health(session: &Session<'_>, json: bool) -> Result<(), Failure> {
         .into_iter()
         .fold(Report::new("AIRelays Health").section(section), Report::section);
     let runtime_root = crate::config::shown(&config.paths.data_dir);
-    let document = Health { running, runtime_root, healthz, slots };
+    let document = Health { running, runtime_root, healthz, slots: slots.slots };
     session.terminal.answer(&report, json.then_some(&document))
 }
 

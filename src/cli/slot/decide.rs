@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{One, Set, UsageSet, ask, named};
 use crate::{
@@ -10,10 +10,13 @@ use crate::{
     cli::{
         Session,
         output::{Failure, Report, Section, Tone},
+        remote::Remote,
     },
     clock::Clock,
+    config::Config,
+    relay::view::SlotList,
     roster::{
-        Book, RosterError,
+        Book, Roster, RosterError,
         usage::{self, Kept},
     },
     slot::{
@@ -37,14 +40,16 @@ pub fn change(
 }
 
 /// Another process that changes them is done in a moment.
-pub fn write(roster: &crate::roster::Roster, change: impl Fn(&mut Book)) -> Result<(), Failure> {
-    const TRIES: usize = 5;
+pub fn write(roster: &Roster, change: impl Fn(&mut Book)) -> Result<(), Failure> {
+    const TRIES: usize = 20;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
     let mut left = TRIES;
     loop {
         match roster.change(&change) {
             Err(RosterError::Busy) if left > 0 => {
                 left -= 1;
-                app::run(tokio::time::sleep(std::time::Duration::from_millis(100)))?;
+                // A timer has to be made where it runs.
+                app::run(async { tokio::time::sleep(PAUSE).await })?;
             }
             done => return Ok(done?),
         }
@@ -106,11 +111,29 @@ pub fn set(session: &Session<'_>, set: &Set) -> Result<(), Failure> {
     })
 }
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Shown {
     policy: String,
     configured: String,
-    policies: Vec<&'static str>,
+    policies: Vec<String>,
+}
+
+/// As the relay that runs has it; without one, as it would have it.
+fn shown(config: &Config, roster: &Roster) -> Result<Shown, Failure> {
+    if let Some(Ok(relay)) = Remote::find(config) {
+        return app::run(async {
+            // Looking at the slots makes the relay look at the disk.
+            let _slots: SlotList = relay.get("/admin/slots").await?;
+            Ok(relay.get("/admin/policy").await?)
+        })?;
+    }
+    let configured = config.slots.policy;
+    let now = roster.read()?.policy.unwrap_or(configured);
+    Ok(Shown {
+        policy: now.to_string(),
+        configured: configured.to_string(),
+        policies: Policy::ALL.map(|policy| policy.as_str().to_owned()).to_vec(),
+    })
 }
 
 pub fn policy(session: &Session<'_>, policy: Option<&str>, json: bool) -> Result<(), Failure> {
@@ -123,16 +146,10 @@ pub fn policy(session: &Session<'_>, policy: Option<&str>, json: bool) -> Result
         };
         write(&roster, |book| book.policy = chosen)?;
     }
-    let configured = config.slots.policy;
-    let now = roster.read()?.policy.unwrap_or(configured);
-    let document = Shown {
-        policy: now.to_string(),
-        configured: configured.to_string(),
-        policies: Policy::ALL.map(Policy::as_str).to_vec(),
-    };
+    let document = shown(&config, &roster)?;
     let section = Section::new("Policy")
-        .toned("Now", now, Tone::Good)
-        .field("Setting", configured)
+        .toned("Now", &document.policy, Tone::Good)
+        .field("Setting", &document.configured)
         .field("There are", Policy::names());
     let report = Report::new("AIRelays Slots").section(section);
     session.terminal.answer(&report, json.then_some(&document))
@@ -151,7 +168,7 @@ pub fn usage(session: &Session<'_>, set: &UsageSet) -> Result<(), Failure> {
     let windows = vec![window(&set.five_hours, 300)?, window(&set.week, 10_080)?];
     let family = Family { id: MAIN.to_owned(), name: None, windows };
     let limits = Limits { families: vec![family], ..Limits::default() };
-    if let Some(remote) = crate::cli::remote::Remote::find(&config) {
+    if let Some(remote) = Remote::find(&config) {
         let _running = remote?;
         return Err(Failure::Odd(
             "a relay is running and knows better: its usage is live; stop it first".to_owned(),

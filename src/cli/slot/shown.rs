@@ -54,7 +54,7 @@ fn state(slot: &SlotView) -> String {
 
 fn tone(slot: &SlotView) -> Tone {
     match slot.state.as_str() {
-        "ready" | "full" | "probed" | "may_probe" => Tone::Good,
+        "ready" | "full" => Tone::Good,
         "needs_login" => Tone::Bad,
         _ => Tone::Warn,
     }

@@ -151,7 +151,7 @@ fn of_every_slot_it_is_said_whether_it_can_serve_and_why_not() {
         "slot-9 cooling!: its login is not accepted",
         "slot-10 needs_login: its login is gone",
         "slot-11 exhausted!: its usage limit is reached",
-        "slot-12 reserved!: the last 15 % of the 5 h window are reserved",
+        "slot-12 reserved!: what is left of the 5 h window (15 %) is reserved",
     ];
     assert_eq!(said, expected);
     let first = id(1);

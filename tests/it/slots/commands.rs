@@ -97,13 +97,48 @@ async fn mistakes_are_told_in_one_line() {
         ("slot import /nowhere --yes", "There is no login to import at /nowhere"),
         ("slot redeem", "there are several slots; say which"),
         ("logout", "There are several slots; say which, or `--all`: slot-1, slot-2"),
-        ("slot remove 2", "Nothing was imported: it needs your agreement"),
+        ("slot remove 2", "nothing was removed: add `--yes` if you want that"),
     ] {
         let said = run(&place, line).await;
         assert_eq!(said.code, Some(1), "{line}: {}", said.out);
         assert!(said.err.contains(expected), "{line}: {}", said.err);
         assert!(!said.err.contains("panicked"), "{}", said.err);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_that_changes_the_slots_is_waited_for_and_then_told_of() {
+    let place = place().await;
+    let lock = place.home.path().join(".airelays/slots.json.lock");
+    write(&lock, "");
+    let held = std::fs::File::open(&lock).expect("opened");
+    held.lock().expect("locked");
+    let said = run(&place, "slot pause 1").await;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.err.contains("another process is changing the slots"), "{}", said.err);
+    drop(held);
+    assert_eq!(json(&place, "slot pause 1 --json").await["slot"]["state"], "paused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_could_change_or_read_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = place().await;
+    let accounts = place.home.path().join(".airelays/accounts");
+    let login = accounts.join("slot-2/auth.json");
+    let open = |path: &Path, mode: u32| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("set");
+    };
+    open(&login, 0o644);
+    let said = run(&place, "status").await.err;
+    assert!(said.contains("slot-2/auth.json can be read by other users"), "{said}");
+    open(&login, 0o600);
+    open(&accounts, 0o777);
+    let said = run(&place, "serve --port 0").await;
+    assert_eq!(said.code, Some(1));
+    let told = "accounts can be changed by every user of this machine";
+    assert!(said.err.contains(told), "{}", said.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,6 +182,15 @@ async fn a_relay_that_runs_is_asked_and_follows() {
         said.contains("slot-2 (best-week-then-5h)") && said.contains("it is disabled"),
         "{said}"
     );
+    assert_eq!(json(&place, "slot policy ordered --json").await["policy"], "ordered");
+    let book = place.home.path().join(".airelays/slots.json");
+    let good = std::fs::read_to_string(&book).expect("read");
+    write(&book, r#"{"version":9}"#);
+    let list = json(&place, "slot list --json").await;
+    let problem = list["problem"].as_str().expect("a problem");
+    assert!(problem.contains("was made by a newer version"), "{problem}");
+    write(&book, &good);
+    assert_eq!(json(&place, "slot list --json").await["problem"], Value::Null);
     let said = json(&place, "slot test 1 --prompt pong? --json").await;
     assert_eq!(said["slot"], "slot-1", "{said}");
     let resets = json(&place, "slot resets --json").await;
