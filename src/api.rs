@@ -22,3 +22,15 @@ pub mod status;
 pub mod stream;
 pub mod text;
 pub mod unsupported;
+
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+
+use self::error::ApiError;
+
+/// A document as a response.
+fn json(document: &impl Serialize) -> Result<Response, ApiError> {
+    let body = serde_json::to_vec(document).map_err(|error| ApiError::broken(&error))?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}

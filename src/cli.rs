@@ -243,6 +243,15 @@ impl Session<'_> {
         }
     }
 
+    /// Asks the owner, where there is one to ask.
+    fn confirm(&self, question: &str) -> Result<(), Failure> {
+        if !input::is_terminal() {
+            return Err(Failure::Unconfirmed);
+        }
+        self.terminal.write(question).map_err(Failure::Output)?;
+        if input::is_agreed() { Ok(()) } else { Err(Failure::Declined) }
+    }
+
     /// Refuses to rely on what every user of the machine could have put there.
     fn ensure_own(config: &Config) -> Result<(), Failure> {
         let open = exposed(config).into_iter().find(|(_, exposure)| *exposure == Exposure::All);

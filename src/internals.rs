@@ -100,14 +100,7 @@ pub fn json(data: &[u8]) {
 /// A request of any dialect is refused or becomes JSON that the upstream can read.
 pub fn requests(data: &[u8]) {
     for no_tools in [false, true] {
-        let options = Options {
-            no_tools,
-            files: &|_| None,
-            key: b"",
-            session_hint: None,
-            refused: &[],
-            reasoning_summary: Some("auto"),
-        };
+        let options = Options { no_tools, reasoning_summary: Some("auto"), ..Options::PLAIN };
         let translated = [
             request::chat::translate(data, &options),
             request::responses::translate(data, &options),

@@ -126,12 +126,14 @@ impl Roster {
         let mut found = self.folders()?;
         let first = self.data_dir.join("auth.json");
         let has_first = is_file(&first);
-        if has_first || found.is_empty() {
-            found.insert(SlotId::first(), (first, has_first));
+        // Without any login the first slot is where one will be.
+        let has_login = has_first || !found.is_empty();
+        if has_first || !has_login {
+            found.insert(SlotId::first(), first);
         }
         let order = if book.order.is_empty() { self.manifest() } else { book.order.clone() };
         let place = |id: &SlotId| order.iter().position(|listed| listed == id);
-        let member = |(id, (auth_file, has_login)): (SlotId, (PathBuf, bool))| {
+        let member = |(id, auth_file): (SlotId, PathBuf)| {
             let wishes = book.wishes.get(&id).cloned().unwrap_or_default();
             Member { id, auth_file, has_login, wishes }
         };
@@ -148,7 +150,7 @@ impl Roster {
         }
         // A folder that another program named may be called a little differently.
         let known = self.folders().ok().and_then(|folders| folders.get(id).cloned());
-        known.map_or_else(|| self.accounts().join(id.as_str()).join("auth.json"), |(path, _)| path)
+        known.unwrap_or_else(|| self.accounts().join(id.as_str()).join("auth.json"))
     }
 
     /// The name for another slot: the first `slot-N` that is free.
@@ -171,10 +173,8 @@ impl Roster {
     pub fn change(&self, change: impl FnOnce(&mut Book)) -> Result<(), RosterError> {
         let path = self.book_file();
         let unwritten = |source| RosterError::Write { path: path.clone(), source };
-        let mut lock_file = path.clone().into_os_string();
-        lock_file.push(".lock");
         private_file::create_dir(&self.data_dir).map_err(unwritten)?;
-        let lock = private_file::try_lock(Path::new(&lock_file)).map_err(unwritten)?;
+        let lock = private_file::try_lock(&private_file::lock_of(&path)).map_err(unwritten)?;
         let Some(_alone) = lock else { return Err(RosterError::Busy) };
         let mut book = self.book()?;
         change(&mut book);
@@ -217,10 +217,8 @@ impl Roster {
             && !is_file(&auth_file)
             && let Some(dir) = auth_file.parent()
         {
-            let mut lock = auth_file.clone().into_os_string();
-            lock.push(".lock");
             // Only what this program put there; whatever else there is stays, folder and all.
-            if let Err(error) = private_file::remove(Path::new(&lock)) {
+            if let Err(error) = private_file::remove(&private_file::lock_of(&auth_file)) {
                 tracing::debug!(error = &*error.to_string(), "a lock file stays");
             }
             if let Err(error) = fs::remove_dir(dir) {
@@ -268,7 +266,7 @@ impl Roster {
     }
 
     /// The folders that hold a login, by the names that they have as slots.
-    fn folders(&self) -> Result<BTreeMap<SlotId, (PathBuf, bool)>, RosterError> {
+    fn folders(&self) -> Result<BTreeMap<SlotId, PathBuf>, RosterError> {
         let path = self.accounts();
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
@@ -283,7 +281,7 @@ impl Roster {
             let is_dir = fs::symlink_metadata(&dir).is_ok_and(|seen| seen.is_dir());
             let Some(id) = dir.file_name().and_then(folder_id).filter(|_| is_dir) else { continue };
             if is_file(&auth_file) {
-                found.entry(id).or_insert((auth_file, true));
+                found.entry(id).or_insert(auth_file);
             }
         }
         Ok(found)

@@ -63,6 +63,26 @@ impl SlotId {
         if is_one { Ok(Self(text.into())) } else { Err(NoSlotId(text.to_owned())) }
     }
 
+    /// A slot as people and clients write it: by its name, by its number alone, or `default` for the
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// When `text` is none of these.
+    pub fn meant(text: &str) -> Result<Self, NoSlotId> {
+        if text == "default" {
+            return Ok(Self::first());
+        }
+        text.parse().map_or_else(|_| Self::read(text), |number| Ok(Self::numbered(number)))
+    }
+
+    /// The slot that is there which `text` [means](Self::meant). One may well be called by a number
+    /// alone, and is then meant before the one that has the number.
+    pub fn find(text: &str, is_there: impl Fn(&Self) -> bool) -> Option<Self> {
+        let ids = [Self::read(text), Self::meant(text)];
+        ids.into_iter().flatten().find(is_there)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -15,21 +15,20 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post, put},
 };
-use http::{Uri, header::CONTENT_TYPE};
+use http::Uri;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    api::{error::ApiError, status::Describe},
+    api::{error::ApiError, json, status::Describe},
     clock::Clock,
     relay::{
         Relay,
         view::{Refreshes, SlotList},
     },
-    slot::SlotId,
 };
 
 use self::stats::Stats;
@@ -167,20 +166,4 @@ impl DependencyMap {
             &["slot list", "slot enable", "slot disable", "slot remove", "slot policy"],
         ),
     };
-}
-
-fn json(body: &impl Serialize) -> Result<Response, ApiError> {
-    let body = serde_json::to_vec(body).map_err(|error| ApiError::broken(&error))?;
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
-}
-
-/// A slot by its name, as clients write it: `slot-2`, `2`, or `default` for the first.
-pub fn slot_named(text: &str) -> Option<SlotId> {
-    if text == "default" {
-        return Some(SlotId::first());
-    }
-    match text.parse() {
-        Ok(number) => Some(SlotId::numbered(number)),
-        Err(_) => SlotId::read(text).ok(),
-    }
 }

@@ -6,18 +6,15 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Path, State, rejection::PathRejection},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::get,
 };
-use http::{
-    HeaderValue, Uri,
-    header::{CONTENT_TYPE, ETAG},
-};
+use http::{HeaderValue, Uri, header::ETAG};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    api::error::ApiError,
+    api::{error::ApiError, json},
     clock::Clock,
     relay::Relay,
     upstream::catalogue,
@@ -170,9 +167,4 @@ async fn retrieve(
         Some(model) => json(model),
         None => Err(ApiError::unknown_model(&id)),
     }
-}
-
-fn json(body: &impl Serialize) -> Result<Response, ApiError> {
-    let body = serde_json::to_vec(body).map_err(|error| ApiError::broken(&error))?;
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }

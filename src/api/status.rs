@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, response::IntoResponse, routing::get};
-use http::header::CONTENT_TYPE;
+use axum::{Router, extract::State, response::Response, routing::get};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    api::{error::ApiError, exchange::Exchange},
+    api::{error::ApiError, exchange::Exchange, json},
     clock::Clock,
     limit::{Client, Limits},
     traffic::Traffic,
@@ -125,10 +124,7 @@ struct Log {
     last_error: Option<String>,
 }
 
-async fn show(
-    State(status): State<Status>,
-    exchange: Exchange,
-) -> Result<impl IntoResponse, ApiError> {
+async fn show(State(status): State<Status>, exchange: Exchange) -> Result<Response, ApiError> {
     let describe = Arc::clone(&status.describe);
     let described = tokio::task::spawn_blocking(move || describe())
         .await
@@ -167,6 +163,5 @@ async fn show(
         },
         supported_routes: ROUTES,
     };
-    let body = serde_json::to_vec(&document).map_err(|error| ApiError::broken(&error))?;
-    Ok(([(CONTENT_TYPE, "application/json")], body))
+    json(&document)
 }

@@ -330,13 +330,7 @@ impl Store {
 
     /// The right to change the file, if nobody else has it.
     pub(super) fn try_lock(&self) -> io::Result<Option<Lock>> {
-        private_file::try_lock(&self.lock_file())
-    }
-
-    fn lock_file(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".lock");
-        name.into()
+        private_file::try_lock(&private_file::lock_of(&self.path))
     }
 
     /// Takes room for what is to replace a content of `size` bytes.

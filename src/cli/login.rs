@@ -7,7 +7,7 @@
 //!
 //! Not here: the ways of signing in themselves (`auth`).
 
-mod import;
+pub mod import;
 pub mod place;
 mod way;
 

@@ -14,7 +14,6 @@ use clap::{Args, Subcommand};
 
 use super::{Session, login::Options as LoginOptions, output::Failure};
 use crate::{
-    api::admin::slot_named,
     app,
     config::Config,
     roster::{Listing, RosterError},
@@ -244,9 +243,7 @@ pub fn named(config: &Config, text: &str) -> Result<(SlotId, Listing), Failure> 
     let roster = app::roster(config);
     let listing = roster.read()?;
     let is_there = |id: &SlotId| listing.member(id).is_some();
-    // A slot may well be called by a number alone.
-    let exact = SlotId::read(text).ok().filter(is_there);
-    let by_id = exact.or_else(|| slot_named(text).filter(is_there));
+    let by_id = SlotId::find(text, is_there);
     let is_called = |label: &str| label.eq_ignore_ascii_case(text);
     let mut called = listing.members.iter().filter(|member| {
         let email = || {

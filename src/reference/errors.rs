@@ -142,16 +142,8 @@ const REFUSED: &[&str] = &[
 ];
 
 fn requests() -> impl Iterator<Item = ApiError> {
-    let options = Options {
-        no_tools: false,
-        files: &|_| None,
-        key: b"",
-        session_hint: None,
-        refused: &[],
-        reasoning_summary: None,
-    };
-    REFUSED.iter().filter_map(move |body| {
-        chat::translate(body.as_bytes(), &options).err().map(ApiError::from)
+    REFUSED.iter().filter_map(|body| {
+        chat::translate(body.as_bytes(), &Options::PLAIN).err().map(ApiError::from)
     })
 }
 

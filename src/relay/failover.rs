@@ -12,7 +12,6 @@
 
 use std::{
     fmt,
-    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,7 +23,7 @@ use super::{
     attempt::Asked,
     fault::Course,
     learned::Lesson,
-    slots::{Lease, Wanted},
+    slots::{Lease, Wanted, digest},
     story::Story,
 };
 use crate::{
@@ -436,12 +435,6 @@ impl Readable {
             lease.bind(&asked.request.session, &self.foreign);
         }
     }
-}
-
-fn digest(thought: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    thought.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn in_own_terms(refusal: &Refusal, failure: &Failure, request: &Translated) -> Refused {

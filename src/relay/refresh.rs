@@ -22,6 +22,7 @@ use crate::{
         pool::{Pool, Slot},
         window::{Limits, Reading, Source},
     },
+    transport::chain,
     upstream::{failure::Failure, usage},
 };
 
@@ -160,7 +161,7 @@ impl Relay {
     async fn refresh_quietly(&self, id: &SlotId) {
         for Refreshed { id, outcome } in self.refresh_usage(Some(id)).await {
             if let Err(refused) = outcome {
-                let error = crate::transport::chain(&refused);
+                let error = chain(&refused);
                 tracing::debug!(slot = %id, error = &*error, "its usage is not known");
             }
         }
@@ -168,7 +169,7 @@ impl Relay {
         if let Some(account) = self.slots.account(id)
             && let Err(refused) = self.models_of(id, &account).await
         {
-            let error = crate::transport::chain(&refused);
+            let error = chain(&refused);
             tracing::debug!(slot = %id, error = &*error, "its models are not known");
         }
     }
@@ -234,12 +235,14 @@ fn spread(id: &SlotId) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::slot::{
-        affinity,
-        policy::Policy,
-        pool,
-        window::{Family, MAIN, Window},
+    use crate::{
+        clock::Clock,
+        slot::{
+            affinity,
+            policy::Policy,
+            pool,
+            window::{Family, MAIN, Window},
+        },
     };
 
     fn clock() -> Clock {

@@ -434,9 +434,7 @@ impl Slots {
 
     /// `id` is used for this account from now on.
     pub fn owned_by(&self, id: &SlotId, account: &AccountId) {
-        let mut hasher = DefaultHasher::new();
-        account.hash(&mut hasher);
-        self.change(|pool, _| pool.owned_by(id, hasher.finish()));
+        self.change(|pool, _| pool.owned_by(id, digest(account)));
     }
 
     /// Looks at the table.
@@ -499,6 +497,13 @@ impl Slots {
     }
 }
 
+/// Tells one text from another without keeping it. Of use within this process only.
+pub fn digest(text: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Somebody's place in the line, which he leaves when he does not wait any longer.
 struct InLine<'a> {
     slots: &'a Slots,
@@ -515,6 +520,3 @@ impl Drop for InLine<'_> {
         drop(left);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -126,14 +126,6 @@ fn translated(model: &str, prompt: &str) -> Result<Translated, Refused> {
     let message = Message { role: "user", content: prompt };
     let body = serde_json::to_vec(&Body { model, messages: [message] });
     let body = body.map_err(|error| odd(error.to_string()))?;
-    let options = Options {
-        no_tools: false,
-        files: &|_| None,
-        key: b"",
-        session_hint: None,
-        refused: &[],
-        reasoning_summary: None,
-    };
     let refusal = |reject: Reject| Refusal {
         status: 400,
         message: reject.message,
@@ -141,7 +133,7 @@ fn translated(model: &str, prompt: &str) -> Result<Translated, Refused> {
         param: reject.param,
         code: None,
     };
-    let request = request::chat::translate(&body, &options);
+    let request = request::chat::translate(&body, &Options::PLAIN);
     request.map_err(|reject| Refused::Attempt(Failure::Request(Box::new(refusal(reject)))))
 }
 

@@ -11,7 +11,7 @@
 //! **Invariant:** a place that was given is given back once.
 //! **Invariant:** when nobody can serve, it is said of every slot why not.
 //!
-//! Not here: waiting for a place (`relay::pool`), which failures are whose (`relay::fault`).
+//! Not here: waiting for a place (`relay::slots`), which failures are whose (`relay::fault`).
 
 use std::{
     sync::Arc,

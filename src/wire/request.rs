@@ -71,6 +71,18 @@ pub struct Options<'a> {
     pub reasoning_summary: Option<&'a str>,
 }
 
+impl Options<'static> {
+    /// Nobody's request: no files, no session, and nothing known of the upstream.
+    pub const PLAIN: Self = Self {
+        no_tools: false,
+        files: &|_| None,
+        key: b"",
+        session_hint: None,
+        refused: &[],
+        reasoning_summary: None,
+    };
+}
+
 impl std::fmt::Debug for Options<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options").field("no_tools", &self.no_tools).finish_non_exhaustive()

@@ -7,7 +7,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Admin, json, slot_named, slots};
+use super::{Admin, json, slots};
 use crate::{
     api::{error::ApiError, extract::JsonBody},
     roster::Book,
@@ -17,10 +17,7 @@ use crate::{
 /// The slot that `text` names.
 pub fn known(admin: &Admin, text: &str) -> Result<SlotId, ApiError> {
     let is_known = |id: &SlotId| admin.relay.slots.view(|pool, _| pool.slot(id).is_some());
-    // A slot may well be called by a number alone.
-    let exact = SlotId::read(text).ok().filter(is_known);
-    let id = exact.or_else(|| slot_named(text).filter(is_known));
-    id.ok_or_else(|| ApiError::unknown_slot(text))
+    SlotId::find(text, is_known).ok_or_else(|| ApiError::unknown_slot(text))
 }
 
 #[derive(Serialize)]

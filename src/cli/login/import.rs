@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Outcome, input, logout, settle};
+use super::{Outcome, logout, settle};
 use crate::{
     auth::{
         import::{self, ImportError},
@@ -15,7 +15,8 @@ use crate::{
     credential::Claims,
 };
 
-const CAUTION: &str = "both programs will share one refresh token, and a refresh token works once: \
+/// What is told before a login is copied.
+pub const CAUTION: &str = "both programs will share one refresh token, and a refresh token works once: \
                        the first refresh by either ends the login of the other";
 const ADVICE: &str = "This login is shared with the program it was copied from. Run `airelays login` \
                       for one that is the relay's own.";
@@ -38,19 +39,11 @@ pub async fn run(
         .toned("Caution", CAUTION, Tone::Warn);
     session.terminal.answer(&Report::new("AIRelays Login").section(section), None::<&()>)?;
     if !is_agreed {
-        confirm(session)?;
+        session.confirm("\nCopy this login all the same? [y/N] ")?;
     }
     let saved = with.save(record).await?;
     let mut notes = vec![ADVICE.to_owned()];
     notes.extend(settle(session, with, &saved).await);
     let completed = Completed { account_id, email, plan_type, saved };
     Ok((completed, notes))
-}
-
-fn confirm(session: &Session<'_>) -> Result<(), Failure> {
-    if !input::is_terminal() {
-        return Err(Failure::Unconfirmed);
-    }
-    session.terminal.write("\nCopy this login all the same? [y/N] ").map_err(Failure::Output)?;
-    if input::is_agreed() { Ok(()) } else { Err(Failure::Declined) }
 }

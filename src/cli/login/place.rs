@@ -4,18 +4,13 @@
 //! account gets the slot that was asked for, the first one if it is free, or a new one.
 
 use crate::{
-    api::admin::slot_named,
-    app,
-    auth::stored::Record,
-    cli::output::Failure,
-    config::Config,
-    roster::RosterError,
-    slot::{NoSlotId, SlotId},
+    app, auth::stored::Record, cli::output::Failure, config::Config, roster::RosterError,
+    slot::SlotId,
 };
 
 /// The slot that the owner names.
 pub fn wanted(text: &str) -> Result<SlotId, Failure> {
-    slot_named(text).ok_or_else(|| Failure::Odd(NoSlotId(text.to_owned()).to_string()))
+    SlotId::meant(text).map_err(|error| Failure::Odd(error.to_string()))
 }
 
 /// Where `record` belongs. A name that was only proposed gives way to whoever has it.

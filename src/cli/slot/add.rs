@@ -14,7 +14,7 @@ use crate::{
     },
     cli::{
         Session, input,
-        login::{self, place},
+        login::{self, import::CAUTION, place},
         logout,
         output::{Failure, Report, Section, Tone},
     },
@@ -24,9 +24,6 @@ use crate::{
     slot::SlotId,
     transport::chain,
 };
-
-const CAUTION: &str = "both programs will share one refresh token, and a refresh token works once: \
-                       the first refresh by either ends the login of the other";
 
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the document is what it is")]
@@ -75,7 +72,7 @@ pub fn import(session: &Session<'_>, options: &Import) -> Result<(), Failure> {
         return Err(Failure::Declined);
     }
     if !options.yes {
-        confirm(session, "\nCopy these logins all the same? [y/N] ")?;
+        session.confirm("\nCopy these logins all the same? [y/N] ")?;
     }
     let mut imported = Vec::new();
     for login in logins {
@@ -88,14 +85,6 @@ pub fn import(session: &Session<'_>, options: &Import) -> Result<(), Failure> {
     let document = Imported { kind: kind.as_str(), imported, skipped };
     let report = Report::continued().section(section);
     session.terminal.answer(&report, options.json.then_some(&document))
-}
-
-fn confirm(session: &Session<'_>, question: &str) -> Result<(), Failure> {
-    if !input::is_terminal() {
-        return Err(Failure::Unconfirmed);
-    }
-    session.terminal.write(question).map_err(Failure::Output)?;
-    if input::is_agreed() { Ok(()) } else { Err(Failure::Declined) }
 }
 
 fn title(login: &Foreign) -> String {
@@ -187,7 +176,7 @@ pub fn remove(session: &Session<'_>, one: &One, is_agreed: bool) -> Result<(), F
             let text = "nothing was removed: add `--yes` if you want that".to_owned();
             return Err(Failure::Odd(text));
         }
-        confirm(session, &format!("\nSign {id} out and forget it? [y/N] "))?;
+        session.confirm(&format!("\nSign {id} out and forget it? [y/N] "))?;
     }
     let label = listing.member(&id).and_then(|member| member.wishes.label.clone());
     let SignedOutOf { revoked, notes, .. } = sign_out(session, &config, &id)?;

@@ -24,6 +24,7 @@ use crate::{
         view::{Refreshes, SlotList, SlotView},
     },
     slot::SlotId,
+    transport::chain,
 };
 
 /// The relay that runs, or one of this command's own.
@@ -179,7 +180,7 @@ pub fn test(
             }
             Way::Here(relay) => {
                 let said = relay.try_out(&id, model, prompt).await;
-                said.map_err(|refused| Failure::Odd(crate::transport::chain(&refused)))
+                said.map_err(|refused| Failure::Odd(chain(&refused)))
             }
         }
     })??;
@@ -355,7 +356,7 @@ async fn redeemed(
             let account = relay.slots.account(id);
             let account = account.ok_or_else(|| Failure::Odd("the slot is gone".to_owned()))?;
             let redeemed = relay.redeem(id, &account, &request_id, credit).await;
-            redeemed.map_err(|refused| Failure::Odd(crate::transport::chain(&refused)))
+            redeemed.map_err(|refused| Failure::Odd(chain(&refused)))
         }
     }
 }

@@ -41,14 +41,7 @@ pub fn files(id: &str) -> Option<LocalFile> {
     }
 }
 
-pub const OPTIONS: Options<'static> = Options {
-    no_tools: false,
-    files: &files,
-    key: b"key",
-    session_hint: None,
-    refused: &[],
-    reasoning_summary: None,
-};
+pub const OPTIONS: Options<'static> = Options { files: &files, key: b"key", ..Options::PLAIN };
 
 /// Holds a file of cases. A line that begins with `=` is a line of the result of the request above
 /// it; `#` is a title; `PNG` is a small picture. `expand` completes the short forms of requests.

@@ -1,1 +1,0 @@
-//! Places, the line for them, and what is told of them.
