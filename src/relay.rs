@@ -8,6 +8,7 @@ mod compact;
 mod failover;
 mod fault;
 mod learned;
+mod line;
 mod naming;
 mod opened;
 mod patience;

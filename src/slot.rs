@@ -14,6 +14,7 @@ pub mod health;
 pub mod policy;
 pub mod pool;
 pub mod usage_text;
+pub mod verdict;
 #[cfg(any(test, feature = "internals"))]
 pub mod week;
 pub mod window;

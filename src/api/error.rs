@@ -27,11 +27,7 @@ use crate::{
     auth::LoginError,
     relay::{NoneLeft, Refused},
     roster::RosterError,
-    slot::{
-        health::Why,
-        policy::NoPolicy,
-        pool::{Look, Verdict},
-    },
+    slot::{health::Why, policy::NoPolicy, pool::Look, verdict::Verdict},
     transport::chain,
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
@@ -433,13 +429,19 @@ impl ApiError {
                 .retry_after(none.wait.or(Some(Duration::from_secs(1))));
         }
         let message = format!("No ChatGPT login can serve this now. {none}.");
-        let is_model = |look: &Look| matches!(look.verdict, Verdict::Model | Verdict::Disabled);
-        if none.looks.iter().all(is_model) {
+        let is_any = |is: fn(&Verdict) -> bool| none.looks.iter().any(|look| is(&look.verdict));
+        let is_out = |look: &Look| matches!(look.verdict, Verdict::Model | Verdict::Disabled);
+        if is_any(|it| *it == Verdict::Model) && none.looks.iter().all(is_out) {
             return Self::no_model(message);
         }
-        let is_any = |is: fn(&Verdict) -> bool| none.looks.iter().any(|look| is(&look.verdict));
-        let is_spent =
-            |it: &Verdict| matches!(it, Verdict::Exhausted { .. } | Verdict::Reserved { .. });
+        let is_spent = |it: &Verdict| {
+            matches!(
+                it,
+                Verdict::Exhausted { .. }
+                    | Verdict::Reserved { .. }
+                    | Verdict::Resting { why: Why::ModelLimit { .. }, .. }
+            )
+        };
         let is_hurried = |it: &Verdict| matches!(it, Verdict::Resting { why: Why::RateLimit, .. });
         let limited = |code| {
             Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, message.clone())

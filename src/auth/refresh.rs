@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    credential::{Credential, Lifetime, Unusable},
+    credential::{AccountId, Credential, Lifetime, Unusable},
     private_file::Reserved,
     redact::Redactor,
     secret::Secret,
@@ -103,6 +103,8 @@ struct State {
     /// The refresh token that was refused for good.
     refused: Option<(Secret, LoginError)>,
     unsaved: Option<Unsaved>,
+    /// The file as a renewal of ours left it.
+    own: Option<Stamp>,
 }
 
 /// The file as it was when last read.
@@ -175,6 +177,19 @@ impl Login {
 
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Whether the file is as a renewal of ours left it. Looks at the file.
+    pub fn is_own_doing(&self) -> bool {
+        let stamp = self.0.store.stamp().ok().flatten();
+        stamp.is_some() && stamp == self.0.state.lock().own
+    }
+
+    /// Whose it is, as the file says. Reads it, and may block.
+    pub fn whose(&self) -> Option<AccountId> {
+        let found = self.0.store.load().ok().flatten()?;
+        let credential = Snapshot::of(&found.record, self.0.issuer.base()).credential().ok()?;
+        Some(credential.account_id.clone())
     }
 
     /// A credential that can be expected to work.
@@ -375,7 +390,9 @@ impl Login {
         match report {
             Report::Renewed => {
                 self.now_renewed();
-                self.current().await
+                let login = self.current().await?;
+                self.now_own();
+                Ok(login)
             }
             Report::Found => self.current().await,
             Report::Failed(failed) => self.give_up(spent, failed.into()).await,
@@ -471,13 +488,21 @@ impl Login {
         match written {
             Ok(stamp) => {
                 self.now_renewed();
-                Ok(self.adopt(stamp, &record))
+                let login = self.adopt(stamp, &record);
+                self.now_own();
+                Ok(login)
             }
             Err(error) => {
                 self.0.state.lock().unsaved = Some(Unsaved { spent, record });
                 Err(LoginError::unwritten(error))
             }
         }
+    }
+
+    /// What is known of the file is what a renewal of ours made of it.
+    fn now_own(&self) {
+        let mut state = self.0.state.lock();
+        state.own = state.known.as_ref().and_then(|known| known.stamp.clone());
     }
 
     fn now_renewed(&self) {

@@ -24,12 +24,7 @@ use crate::{
     limit,
     relay::{NoneLeft, Refused},
     roster::RosterError,
-    slot::{
-        SlotId,
-        policy::NoPolicy,
-        pool::{Look, Verdict},
-        window::Span,
-    },
+    slot::{SlotId, policy::NoPolicy, pool::Look, verdict::Verdict, window::Span},
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
         reply::responses::Collect,

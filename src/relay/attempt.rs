@@ -110,6 +110,7 @@ impl Relay {
         let Served { answer, lease, sent, .. } = served;
         let Begun { ignored, turn, limits, read, source } = answer;
         self.note_limits(&lease, (limits, window::Source::Answer), sent);
+        lease.gave(&turn);
         asked.story.left_out(&ignored);
         let place = super::opened::Place { lease, story: asked.story, sent, relay: self.clone() };
         Ok(Opened { ignored, turn, place: Some(place), read, source })
@@ -198,6 +199,7 @@ impl Relay {
                 Ok(Begun { ignored: request.ignored.clone(), turn, limits, read, source })
             }
             Err(failure) => {
+                let failure = failure.with_limits(limits);
                 let record = Record::new(id, Phase::UpstreamStreamError)
                     .text("slot_id", lease.id().to_string());
                 self.traffic.record(record.text("error", chain(&failure))).await;

@@ -1,8 +1,9 @@
 //! From slot to slot, until one serves the request or nobody is left.
 //!
-//! Every slot that can serve is tried once, in the order of the choice. Where the last failure may
-//! pass by itself all of them are tried again after a pause, as often as the settings say. All of
-//! this happens before anything of an answer has reached the client.
+//! Every slot that can serve is tried once, in the order of the choice. Those whose failure may pass
+//! by itself are tried again after a pause, as often as the settings say. All of this happens before
+//! anything of an answer has reached the client. What the client is told when nobody is left does not
+//! depend on the order in which they were tried.
 //!
 //! A dialogue that comes to another slot than its own is sent whole, without the thoughts that only
 //! the former account can read, and without the state of its turn.
@@ -23,7 +24,8 @@ use super::{
     attempt::Asked,
     fault::Course,
     learned::Lesson,
-    slots::{Lease, Wanted, digest},
+    line::Wanted,
+    slots::{Lease, digest},
     story::Story,
 };
 use crate::{
@@ -31,7 +33,8 @@ use crate::{
     slot::{
         SlotId,
         health::Why,
-        pool::{Look, NoSlot, Verdict},
+        pool::{Look, NoSlot},
+        verdict::Verdict,
         window::Source,
     },
     upstream::{
@@ -46,8 +49,6 @@ use crate::{
 
 /// A wait that the upstream asks for and that is longer than this is the client's to wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// What a Codex client sends back of the last answer; an account's own.
-const TURN_STATE: &str = "x-codex-turn-state";
 
 /// Nobody can serve a request, and why not.
 #[derive(Clone, Debug)]
@@ -106,9 +107,40 @@ pub struct Served<T> {
 /// How far a request has come.
 #[derive(Default)]
 struct Tour {
+    /// Those that were asked in this pass, and those that need not be asked again.
     tried: Vec<SlotId>,
-    last: Option<Refused>,
+    /// How each last failed.
+    failures: Vec<(SlotId, Refused)>,
     passes: u32,
+}
+
+impl Tour {
+    fn failed(&mut self, id: SlotId, refused: Refused) {
+        self.failures.retain(|(known, _)| *known != id);
+        self.tried.push(id.clone());
+        self.failures.push((id, refused));
+    }
+
+    fn failure_of(&self, id: &SlotId) -> Option<&Refused> {
+        self.failures.iter().find(|(known, _)| known == id).map(|(_, refused)| refused)
+    }
+
+    /// The latest failure that may pass by itself.
+    fn may_pass(&self) -> Option<&Refused> {
+        let passes = |(_, refused): &&(SlotId, Refused)| Course::of(refused).may_pass();
+        self.failures.iter().rfind(passes).map(|(_, refused)| refused)
+    }
+
+    /// Those that may fare better by now are tried again.
+    fn again(&mut self) {
+        self.passes += 1;
+        let failures = &self.failures;
+        let may_pass = |id: &SlotId| {
+            let failure = failures.iter().find(|(known, _)| known == id);
+            failure.is_some_and(|(_, refused)| Course::of(refused).may_pass())
+        };
+        self.tried.retain(|id| !may_pass(id));
+    }
 }
 
 impl Relay {
@@ -142,15 +174,14 @@ impl Relay {
                     asked.story.chosen(none.looks.clone(), None);
                     match self.pause(&mut tour).await {
                         Some(pause) => asked.story.waited(pause),
-                        None => break self.refusal(tour, none),
+                        None => break self.refusal(&tour, none),
                     }
                     continue;
                 }
             };
             let (id, refused) = *failed;
             let course = Course::of(&refused);
-            tour.tried.push(id);
-            tour.last = Some(refused.clone());
+            tour.failed(id, refused.clone());
             if !course.may_go_elsewhere() {
                 match self.pause(&mut tour).await {
                     Some(pause) => asked.story.waited(pause),
@@ -190,14 +221,13 @@ impl Relay {
         if is_known { name.model.to_owned() } else { named.to_owned() }
     }
 
-    /// Waits before everybody is tried again, if the last failure may pass. How long it waited.
+    /// Waits before those are tried again whose failure may pass. How long it waited.
     async fn pause(&self, tour: &mut Tour) -> Option<Duration> {
-        let last = tour.last.as_ref()?;
-        if tour.passes >= self.settings.retries || !Course::of(last).may_pass() {
+        if tour.passes >= self.settings.retries {
             return None;
         }
         let usual = self.settings.backoff.saturating_mul(1 << tour.passes.min(6));
-        let pause = match last {
+        let pause = match tour.may_pass()? {
             Refused::Attempt(failure) => failure.retry_after(self.clock.now()),
             Refused::Login(_) | Refused::Model { .. } | Refused::NoSlot(_) => None,
         };
@@ -205,8 +235,7 @@ impl Relay {
         if pause > LONGEST_PAUSE {
             return None;
         }
-        tour.passes += 1;
-        tour.tried.clear();
+        tour.again();
         // Those who failed together do not come back together.
         let spread = crate::clock::random().map_or(0, |[byte]| byte);
         let pause = pause.mul_f64(0.75 + f64::from(spread) / 512.0);
@@ -214,27 +243,23 @@ impl Relay {
         Some(pause)
     }
 
-    /// What the client is told when nobody is left. Where there is one slot only, that is how it
-    /// failed: nobody need know that it is one.
-    fn refusal(&self, tour: Tour, none: NoSlot) -> Refused {
+    /// What the client is told when nobody is left: what may pass soonest. Where there is one slot
+    /// only, that is how it failed: nobody need know that it is one.
+    fn refusal(&self, tour: &Tour, none: NoSlot) -> Refused {
         let is_single = self.slots.is_single();
-        let is_own = |last: &Refused| {
-            let course = Course::of(last);
-            is_single || course.may_pass() || matches!(last, Refused::Model { .. })
-        };
-        if let Some(last) = tour.last.filter(is_own) {
-            return last;
+        let single = tour.failures.last().filter(|_| is_single).map(|(_, refused)| refused);
+        if let Some(failure) = tour.may_pass().or(single) {
+            return failure.clone();
         }
         let NoSlot { looks, is_full, wait } = none;
-        // What was tried rests now, or does not: that is what there is to tell of it.
         // Whoever asked for one slot wants to hear of no other.
         let is_asked = |look: &Look| look.verdict != Verdict::NotAsked;
-        let looks: Vec<_> =
-            looks.into_iter().filter(is_asked).map(|look| self.told(look)).collect();
+        let looks = looks.into_iter().filter(is_asked).map(|look| self.told(look, tour));
+        let looks: Vec<_> = looks.collect();
         if !is_full {
             let single = looks.first().filter(|_| is_single).and_then(|look| self.as_failed(look));
-            let all_signed_out = || self.all_signed_out(&looks);
-            if let Some(refused) = single.or_else(all_signed_out) {
+            let alone = || single.or_else(|| self.all_signed_out(&looks));
+            if let Some(refused) = no_model(&looks, tour).or_else(alone) {
                 return refused;
             }
         }
@@ -246,12 +271,17 @@ impl Relay {
         Refused::NoSlot(Box::new(NoneLeft { looks, is_full, wait }))
     }
 
-    fn told(&self, look: Look) -> Look {
+    /// What was tried rests now, or does not have the model: that is what there is to tell of it.
+    fn told(&self, look: Look, tour: &Tour) -> Look {
         if look.verdict != Verdict::Tried {
             return look;
         }
+        if matches!(tour.failure_of(&look.id), Some(Refused::Model { .. })) {
+            return Look { verdict: Verdict::Model, ..look };
+        }
         let state =
             self.slots.view(|pool, now| pool.slot(&look.id).map(|slot| pool.state(slot, now)));
+        let state = state.filter(|state| !state.can_serve());
         Look { verdict: state.unwrap_or(look.verdict), id: look.id }
     }
 
@@ -266,6 +296,10 @@ impl Relay {
                 let limit = UsageLimit { resets_at: Some(*until), ..limit };
                 Some(Refused::Attempt(Failure::UsageLimit(Box::new(limit))))
             }
+            Verdict::Resting { why: Why::ModelLimit { .. }, until, .. } => {
+                let limit = UsageLimit { resets_at: Some(*until), ..UsageLimit::default() };
+                Some(Refused::Attempt(Failure::UsageLimit(Box::new(limit))))
+            }
             Verdict::Resting { why: Why::RateLimit, until, .. } => {
                 let wait = Duration::try_from(until.duration_since(self.clock.now())).ok();
                 Some(Refused::Attempt(Failure::RateLimited { retry_after: wait }))
@@ -273,7 +307,8 @@ impl Relay {
             Verdict::Resting { .. } => self.slots.setback(&look.id),
             Verdict::Ready
             | Verdict::MayProbe
-            | Verdict::Probed
+            | Verdict::Spent { .. }
+            | Verdict::Probed(_)
             | Verdict::Full
             | Verdict::Tried
             | Verdict::NotAsked
@@ -327,6 +362,7 @@ impl Relay {
         let readable = Readable::of(lease, asked);
         let named = self.named(readable.request.clone(), &account).await;
         let mut request = self.lightened(named, &account.credential);
+        let mut unreadable = Vec::new();
         let mut n_replaced = 0;
         let mut lessons = Vec::new();
         loop {
@@ -341,7 +377,7 @@ impl Relay {
                     // Only what helped was right.
                     self.remember(lessons, &account.credential, &asked.request);
                     lease.answered(sent);
-                    readable.settle(lease, asked);
+                    readable.settle(lease, asked, &unreadable);
                     return Ok((answer, account.credential));
                 }
                 Err(failure) => failure,
@@ -360,7 +396,12 @@ impl Relay {
                 }
                 continue;
             }
+            let is_unreadable = refuses_thoughts(&failure);
             let (lighter, lesson) = self.mended(asked, &request, failure, &account).await?;
+            if is_unreadable {
+                // They are left out from then on, and not refused at every turn.
+                unreadable = request.thoughts(digest);
+            }
             lessons.extend(lesson);
             request = lighter;
         }
@@ -408,15 +449,15 @@ impl Readable {
     fn of(lease: &Lease, asked: &Asked) -> Self {
         let Asked { request, turn, .. } = asked;
         let choice = &lease.choice;
-        let (mut request, mut turn) = (request.clone(), turn.clone());
+        let mut request = request.clone();
+        let turn = lease.own_turn(turn.clone(), &request.session);
         let mut foreign = Vec::new();
-        let is_waiting = |look: &Look| matches!(look.verdict, Verdict::Full | Verdict::Probed);
+        let is_waiting = |look: &Look| look.verdict.is_occupied();
         let former = choice.former.as_ref();
         let former = former.and_then(|id| choice.looks.iter().find(|look| look.id == *id));
         // A dialogue whose slot is only busy goes back there.
         let moves_in = !former.is_some_and(is_waiting);
         if choice.former.is_some() {
-            turn.remove(TURN_STATE);
             foreign = request.thoughts(digest);
         }
         let knows = if choice.former.is_some() { &foreign } else { &choice.foreign };
@@ -429,10 +470,10 @@ impl Readable {
         Self { request, turn, foreign, moves_in }
     }
 
-    /// The dialogue was served.
-    fn settle(&self, lease: &Lease, asked: &Asked) {
+    /// The dialogue was served, after `unreadable` was found to be so.
+    fn settle(&self, lease: &Lease, asked: &Asked, unreadable: &[u64]) {
         if self.moves_in {
-            lease.bind(&asked.request.session, &self.foreign);
+            lease.bind(&asked.request.session, &[&self.foreign, unreadable].concat());
         }
     }
 }
@@ -451,8 +492,23 @@ fn lighter(refusal: &Refusal, lesson: Option<&Lesson>, request: &Translated) -> 
     if let Some(lesson) = lesson {
         return lesson.heeded(request);
     }
-    // Reasoning of earlier turns that another account encrypted, or that was cut on its way.
-    let is_foreign = refusal.code.as_deref() == Some("invalid_encrypted_content")
-        || refusal.message.contains("encrypted content") && refusal.message.contains("verified");
-    if is_foreign { request.without_reasoning() } else { None }
+    if is_about_thoughts(refusal) { request.without_reasoning() } else { None }
+}
+
+/// Whether what is refused is the reasoning of earlier turns that another account encrypted, or that
+/// was cut on its way.
+fn refuses_thoughts(failure: &Failure) -> bool {
+    matches!(failure, Failure::Request(refusal) if is_about_thoughts(refusal))
+}
+
+fn is_about_thoughts(refusal: &Refusal) -> bool {
+    refusal.code.as_deref() == Some("invalid_encrypted_content")
+        || refusal.message.contains("encrypted content") && refusal.message.contains("verified")
+}
+
+/// That nobody has the model, if all who could be asked have been and said so.
+fn no_model(looks: &[Look], tour: &Tour) -> Option<Refused> {
+    let is_out = |it: &Verdict| matches!(it, Verdict::Model | Verdict::Disabled | Verdict::Paused);
+    let said = tour.failures.iter().rfind(|(_, it)| matches!(it, Refused::Model { .. }))?;
+    looks.iter().all(|look| is_out(&look.verdict)).then(|| said.1.clone())
 }

@@ -45,10 +45,9 @@ impl Course {
             | Failure::NotIncluded { .. }
             | Failure::ModelNotFound(_)
             | Failure::RateLimited { .. } => Self::Elsewhere,
-            // It refuses to say more, so nothing speaks for another outcome elsewhere.
-            Failure::Service(fault) if fault.status.is_some_and(|status| status < 500) => {
-                Self::Surface
-            }
+            // It refuses to say more, so nothing speaks for another outcome elsewhere; or it took the
+            // request and then failed in a way of its own, so it may have been paid for.
+            Failure::Service(fault) if !fault.may_pass() => Self::Surface,
             Failure::Overloaded { .. } | Failure::Capacity { .. } | Failure::Service(_) => {
                 Self::ElsewhereOrLater
             }
@@ -101,7 +100,10 @@ pub fn of_failure(failure: &Failure, now: Timestamp) -> Option<Fault> {
     let why = match failure {
         Failure::Unauthorized { .. } => Why::Rejected,
         Failure::Workspace { .. } => Why::Workspace,
-        Failure::UsageLimit(_) => Why::UsageLimit { span: None },
+        Failure::UsageLimit(limit) => match limit.narrower() {
+            Some(limit) => Why::ModelLimit { limit: limit.to_owned() },
+            None => Why::UsageLimit { span: None },
+        },
         Failure::NotIncluded { .. } => Why::NotIncluded,
         Failure::RateLimited { .. } => Why::RateLimit,
         Failure::Request(_)

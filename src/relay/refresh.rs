@@ -13,6 +13,7 @@ use std::{
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Refused, Relay, fault, slots::Account};
@@ -86,13 +87,16 @@ impl Relay {
     async fn ask_usage(&self, id: &SlotId, account: &Account) -> Result<Limits, Refused> {
         let credential = account.login.credential().await?;
         self.slots.owned_by(id, &credential.account_id);
-        let asked = match usage::fetch(&self.upstream, &credential).await {
+        let (asked, credential) = match usage::fetch(&self.upstream, &credential).await {
             Err(Failure::Unauthorized { .. }) => {
                 let credential = account.login.after_unauthorized(&credential).await?;
-                usage::fetch(&self.upstream, &credential).await
+                (usage::fetch(&self.upstream, &credential).await, credential)
             }
-            asked => asked,
+            asked => (asked, credential),
         };
+        if asked.is_ok() {
+            account.login.proven(&credential);
+        }
         asked.map_err(Refused::Attempt)
     }
 
@@ -101,12 +105,15 @@ impl Relay {
         let mut n_ticks = 0_u32;
         let mut told: Option<String> = None;
         let mut watch = Watch { asked: HashMap::new(), last: self.slots.now() };
+        // One that is not answered holds up no other, nor the next look.
+        let mut asking = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(TICK) => {}
             }
+            while asking.try_join_next().is_some() {}
             self.look_again().await;
             let problem = self.slots.problem();
             if let Some(problem) = problem.as_ref().filter(|now| told.as_ref() != Some(now)) {
@@ -124,17 +131,13 @@ impl Relay {
             }
             watch.last = now;
             let due = self.slots.view(|pool, now| watch.due(pool, settings, now));
-            let asked = due.iter().map(|id| {
+            for id in due {
                 watch.asked.insert(id.clone(), now.instant);
-                self.refresh_quietly(id)
-            });
-            let asked: Vec<_> = asked.collect();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                _all = join_all(asked) => {}
+                let relay = self.clone();
+                asking.spawn(async move { relay.refresh_quietly(&id).await });
             }
         }
+        asking.shutdown().await;
         self.keep_usage().await;
     }
 
@@ -198,7 +201,11 @@ impl Watch {
         let reserves = |slot: &Slot| pool.reserve(slot) > 0.0;
         let is_alone = pool.slots().count() == 1;
         let is_of_use = |slot: &&Slot| {
-            slot.wishes.is_enabled && (!is_alone || reserves(slot) || slot.health.rest().is_some())
+            let is_mended_by_it = slot.health.may_be_mended();
+            let rests = slot.health.rest().is_some();
+            // A login that is not accepted would be renewed for it again and again.
+            let is_alive = !rests || is_mended_by_it;
+            slot.wishes.is_enabled && is_alive && (!is_alone || reserves(slot) || rests)
         };
         let due = pool.slots().filter(is_of_use).filter(|slot| self.is_due(slot, settings, now));
         due.map(|slot| slot.id.clone()).collect()

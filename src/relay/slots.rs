@@ -1,17 +1,16 @@
 //! The slots while the relay runs: who serves whom, who waits, and what is known of each.
 //!
 //! One lock guards the table, and everything that is done under it is arithmetic. A place is held
-//! by a [`Lease`], which gives it back however its holder ends. Who finds no place waits in a line,
-//! first come first served, as long as one can be expected in time.
+//! by a [`Lease`], which gives it back however its holder ends. Who finds no place waits in a line
+//! (`relay::line`).
 //!
 //! **Invariant:** the lock is never held across an await, and no lease is dropped under it.
-//! **Invariant:** the line is bounded, and everybody in it is answered in time.
 //!
-//! Not here: the choice (`slot::pool`), sending (`relay::attempt`), asking for usage
-//! (`relay::refresh`).
+//! Not here: the choice (`slot::pool`), waiting (`relay::line`), sending (`relay::attempt`), asking
+//! for usage (`relay::refresh`).
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     io,
@@ -19,10 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderMap;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use sha2::{Digest, Sha256};
 
-use super::{Refused, fault};
+use super::{Refused, fault, line::Line};
 use crate::{
     auth::refresh::Login,
     clock::Clock,
@@ -34,7 +34,7 @@ use crate::{
     slot::{
         Moment, SlotId,
         health::Fault,
-        pool::{self, Ask, Choice, NoSlot, Pool},
+        pool::{self, Choice, Pool},
         window::{self, Reading},
     },
     transport::chain,
@@ -58,63 +58,38 @@ pub struct Account {
     pub catalogue: Catalogue,
 }
 
+/// What a Codex client sends back of the last answer; an account's own.
+const TURN_STATE: &str = "x-codex-turn-state";
+
 /// Makes the account of a slot that is new.
 pub type Connect = Arc<dyn Fn(&Member) -> Account + Send + Sync>;
 
 /// All slots. Clones are the same.
 #[derive(Clone)]
-pub struct Slots(Arc<Inner>);
+pub struct Slots(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     roster: Roster,
     connect: Connect,
-    clock: Clock,
+    pub(super) clock: Clock,
     settings: Settings,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
+    /// Rings when somebody in the line is to be looked after sooner than was known.
+    pub(super) bell: tokio::sync::Notify,
     /// What the file of the usage holds.
     kept: Mutex<BTreeMap<SlotId, Kept>>,
 }
 
-struct State {
-    pool: Pool,
-    accounts: HashMap<SlotId, Account>,
+pub(super) struct State {
+    pub(super) pool: Pool,
+    pub(super) accounts: HashMap<SlotId, Account>,
     /// How each last failed, for whoever is not let through to see for himself.
     setbacks: HashMap<SlotId, Refused>,
-    line: VecDeque<Waiter>,
-    tickets: u64,
+    pub(super) line: Line,
     listing: Listing,
     stamp: Option<Stamp>,
     /// Why the slots stay as they were, if what is on the disk cannot be used.
     problem: Option<String>,
-}
-
-struct Waiter {
-    ticket: u64,
-    wanted: Wanted,
-    since: Instant,
-    send: oneshot::Sender<Result<Lease, NoSlot>>,
-}
-
-/// What somebody wants a slot for.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    pub session: Option<String>,
-    pub model: Option<String>,
-    /// These have been asked already. Whoever has tried one waits for places only.
-    pub tried: Vec<SlotId>,
-    pub only: Option<SlotId>,
-}
-
-impl Wanted {
-    fn ask(&self, since: Instant) -> Ask<'_> {
-        Ask {
-            session: self.session.as_deref(),
-            model: self.model.as_deref(),
-            tried: &self.tried,
-            only: self.only.as_ref(),
-            since,
-        }
-    }
 }
 
 impl fmt::Debug for Slots {
@@ -126,7 +101,7 @@ impl fmt::Debug for Slots {
 /// A place in a slot, until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
-    slots: Slots,
+    pub(super) slots: Slots,
     pub account: Account,
     pub choice: Choice,
 }
@@ -138,8 +113,9 @@ impl Lease {
 
     /// A request that was sent at `sent` was answered.
     pub fn answered(&self, sent: Instant) {
-        self.slots.change(|pool, now| pool.answered(self.id(), sent, now));
+        let model = self.choice.model.as_deref();
         self.slots.0.state.lock().setbacks.remove(self.id());
+        self.slots.change(|pool, _| pool.answered(self.id(), model, sent));
     }
 
     /// What an answer said is left.
@@ -151,8 +127,9 @@ impl Lease {
     pub fn failed(&self, refused: &Refused, sent: Instant) {
         let now = self.slots.now();
         if let Some(fault) = fault::of(refused, now.wall) {
+            let model = self.choice.model.as_deref();
             self.slots.0.state.lock().setbacks.insert(self.id().clone(), refused.clone());
-            self.slots.change(|pool, now| pool.failed(self.id(), fault, sent, now));
+            self.slots.change(|pool, now| pool.failed(self.id(), model, fault, (sent, now)));
         }
     }
 
@@ -163,7 +140,28 @@ impl Lease {
 
     /// The dialogue `session` is this slot's, which cannot read `foreign`.
     pub fn bind(&self, session: &str, foreign: &[u64]) {
-        self.slots.change(|pool, now| pool.bind(session, self.id(), foreign, now));
+        let now = self.slots.now();
+        self.slots.0.state.lock().pool.bind(session, self.id(), foreign, now);
+    }
+
+    /// Takes note of the state of its turn that an answer gave with these headers.
+    pub fn gave(&self, turn: &HeaderMap) {
+        if let Some(state) = turn.get(TURN_STATE) {
+            let (state, now) = (digest(state.as_bytes()), self.slots.now());
+            self.slots.0.state.lock().pool.gave_turn(state, self.id(), now);
+        }
+    }
+
+    /// The headers of a turn without what another slot gave.
+    pub fn own_turn(&self, mut turn: HeaderMap, session: &str) -> HeaderMap {
+        if let Some(state) = turn.get(TURN_STATE) {
+            let (state, now) = (digest(state.as_bytes()), self.slots.now());
+            let pool = &mut self.slots.0.state.lock().pool;
+            if !pool.has_given_turn(state, session, self.id(), now) {
+                turn.remove(TURN_STATE);
+            }
+        }
+        turn
     }
 }
 
@@ -190,8 +188,7 @@ impl Slots {
             pool: Pool::new(settings.pool),
             accounts: HashMap::new(),
             setbacks: HashMap::new(),
-            line: VecDeque::new(),
-            tickets: 0,
+            line: Line::default(),
             listing: Listing::default(),
             stamp: None,
             problem: None,
@@ -202,6 +199,7 @@ impl Slots {
             clock,
             settings,
             state,
+            bell: tokio::sync::Notify::new(),
             kept: Mutex::default(),
         }));
         slots.look_again()?;
@@ -212,9 +210,13 @@ impl Slots {
     /// Takes what was known when the last relay ended.
     fn recall(&self) {
         let now = self.now();
-        for (id, Kept { limits, read_at }) in usage::read(&self.0.roster.usage_file()) {
+        for (id, Kept { limits, read_at, owner }) in usage::read(&self.0.roster.usage_file()) {
             let source = window::Source::Answer;
             let reading = Reading { limits, source, asked_at: now.instant, at: read_at };
+            // If it is another account's by now, that is found out before it is used.
+            if let Some(owner) = owner {
+                self.0.state.lock().pool.owned_by(&id, owner);
+            }
             self.read(&id, &reading);
         }
         *self.0.kept.lock() = self.known_usage();
@@ -245,7 +247,7 @@ impl Slots {
         self.view(|pool, _| {
             let known = pool.slots().filter_map(|slot| {
                 let (limits, read_at) = (slot.usage.limits(), slot.usage.read_at?);
-                Some((slot.id.clone(), Kept { limits, read_at }))
+                Some((slot.id.clone(), Kept { limits, read_at, owner: slot.owner() }))
             });
             known.collect()
         })
@@ -265,6 +267,23 @@ impl Slots {
         self.0.state.lock().stamp.as_ref() != Some(&stamp)
     }
 
+    /// The slots whose login somebody else has replaced, and whose it is now, if that can be read.
+    fn replaced(&self, listing: &Listing, stamp: &Stamp) -> Vec<(SlotId, Option<AccountId>)> {
+        let mut changed = Vec::new();
+        {
+            let state = self.0.state.lock();
+            let Some(former) = &state.stamp else { return Vec::new() };
+            for Member { id, auth_file, .. } in &listing.members {
+                let is_changed = former.of(auth_file) != stamp.of(auth_file);
+                if let Some(account) = state.accounts.get(id).filter(|_| is_changed) {
+                    changed.push((id.clone(), account.login.clone()));
+                }
+            }
+        }
+        let others = changed.into_iter().filter(|(_, login)| !login.is_own_doing());
+        others.map(|(id, login)| (id, login.whose())).collect()
+    }
+
     /// Takes the slots as they are on the disk now, if anything has changed there. May block.
     ///
     /// # Errors
@@ -276,19 +295,19 @@ impl Slots {
             return Ok(());
         }
         let listing = self.0.roster.read();
-        let now = self.now();
+        let replaced = listing.as_ref().map_or(Vec::new(), |it| self.replaced(it, &stamp));
         let mut state = self.0.state.lock();
-        let former = state.stamp.replace(stamp.clone());
+        state.stamp = Some(stamp);
         state.problem = listing.as_ref().err().map(|error| chain(error));
         let listing = listing?;
-        for member in &listing.members {
-            let login_changed = former
-                .as_ref()
-                .is_some_and(|former| former.of(&member.auth_file) != stamp.of(&member.auth_file));
-            if login_changed {
-                state.pool.login_changed(&member.id, now);
-                state.setbacks.remove(&member.id);
+        for (id, account) in replaced {
+            state.pool.login_changed(&id);
+            if let Some(account) = account {
+                state.pool.owned_by(&id, owner(&account));
             }
+            state.setbacks.remove(&id);
+        }
+        for member in &listing.members {
             if !state.accounts.contains_key(&member.id) {
                 let account = (self.0.connect)(member);
                 state.accounts.insert(member.id.clone(), account);
@@ -307,123 +326,6 @@ impl Slots {
         Ok(())
     }
 
-    /// A place for `wanted`, waiting for one if it can be expected in time.
-    ///
-    /// # Errors
-    ///
-    /// When nobody can serve it.
-    pub async fn take(&self, wanted: Wanted) -> Result<Lease, NoSlot> {
-        let since = self.0.clock.instant();
-        let deadline = since + self.0.settings.patience;
-        let (ticket, mut receive) = {
-            let mut state = self.0.state.lock();
-            let mut no_slot = None;
-            if state.line.is_empty() {
-                match self.choose(&mut state, &wanted, since) {
-                    Ok(lease) => return Ok(lease),
-                    Err(none) if !self.is_worth_waiting(&none, &wanted, deadline) => {
-                        return Err(none);
-                    }
-                    Err(none) => no_slot = Some(none),
-                }
-            }
-            if state.line.len() >= self.0.settings.waiting {
-                let full = || NoSlot { looks: Vec::new(), is_full: true, wait: None };
-                return Err(no_slot.unwrap_or_else(full));
-            }
-            state.tickets += 1;
-            let (send, receive) = oneshot::channel();
-            let ticket = state.tickets;
-            state.line.push_back(Waiter { ticket, wanted, since, send });
-            (ticket, receive)
-        };
-        let _place = InLine { slots: self, ticket };
-        self.serve_line();
-        loop {
-            let wake = self.next_wake(ticket, deadline);
-            tokio::select! {
-                biased;
-                taken = &mut receive => {
-                    let full = NoSlot { looks: Vec::new(), is_full: true, wait: None };
-                    return taken.unwrap_or(Err(full));
-                }
-                () = tokio::time::sleep_until(wake.into()) => self.serve_one(ticket, deadline),
-            }
-        }
-    }
-
-    /// When the waiter `ticket` should look again by himself.
-    fn next_wake(&self, ticket: u64, deadline: Instant) -> Instant {
-        const LEAST: Duration = Duration::from_millis(50);
-        let now = self.now();
-        let state = self.0.state.lock();
-        let waiter = state.line.iter().find(|waiter| waiter.ticket == ticket);
-        // Only a rest that ends is worth waking up for; places are handed on by who leaves them.
-        let rests = waiter.and_then(|_| {
-            let rests = state.pool.slots().filter_map(|slot| slot.health.rest());
-            rests.map(|rest| rest.left(now)).min()
-        });
-        let soon = rests.map(|left| now.instant + left.max(LEAST));
-        soon.map_or(deadline, |soon| soon.min(deadline))
-    }
-
-    fn choose(&self, state: &mut State, wanted: &Wanted, since: Instant) -> Result<Lease, NoSlot> {
-        let choice = state.pool.choose(wanted.ask(since), self.now())?;
-        let Some(account) = state.accounts.get(&choice.id).cloned() else {
-            state.pool.leave(&choice.id, choice.number);
-            return Err(NoSlot { looks: choice.looks, is_full: false, wait: None });
-        };
-        Ok(Lease { slots: self.clone(), account, choice })
-    }
-
-    fn is_worth_waiting(&self, none: &NoSlot, wanted: &Wanted, deadline: Instant) -> bool {
-        let now = self.0.clock.instant();
-        let ends_in_time = || none.wait.is_some_and(|wait| now + wait < deadline);
-        now < deadline && (none.is_full || wanted.tried.is_empty() && ends_in_time())
-    }
-
-    /// Lets one waiter look for himself, or tells him that his time is over.
-    fn serve_one(&self, ticket: u64, deadline: Instant) {
-        let mut state = self.0.state.lock();
-        let Some(n) = state.line.iter().position(|waiter| waiter.ticket == ticket) else { return };
-        let Some(waiter) = state.line.remove(n) else { return };
-        let outcome = self.choose(&mut state, &waiter.wanted, waiter.since);
-        match outcome {
-            Err(none) if self.is_worth_waiting(&none, &waiter.wanted, deadline) => {
-                state.line.insert(n, waiter);
-            }
-            outcome => {
-                drop(state);
-                // Whoever left in between gives the place back by not taking it.
-                drop(waiter.send.send(outcome));
-            }
-        }
-    }
-
-    /// Hands what is free to those who wait, in their order.
-    fn serve_line(&self) {
-        let mut served = Vec::new();
-        {
-            let mut state = self.0.state.lock();
-            if state.line.is_empty() {
-                return;
-            }
-            let line = std::mem::take(&mut state.line);
-            for waiter in line {
-                let deadline = waiter.since + self.0.settings.patience;
-                match self.choose(&mut state, &waiter.wanted, waiter.since) {
-                    Err(none) if self.is_worth_waiting(&none, &waiter.wanted, deadline) => {
-                        state.line.push_back(waiter);
-                    }
-                    outcome => served.push((waiter.send, outcome)),
-                }
-            }
-        }
-        for (send, outcome) in served {
-            drop(send.send(outcome));
-        }
-    }
-
     /// Changes the table, and hands on what has become free by that.
     pub fn change<T>(&self, change: impl FnOnce(&mut Pool, Moment) -> T) -> T {
         let now = self.now();
@@ -434,7 +336,10 @@ impl Slots {
 
     /// `id` is used for this account from now on.
     pub fn owned_by(&self, id: &SlotId, account: &AccountId) {
-        self.change(|pool, _| pool.owned_by(id, digest(account)));
+        let changes = self.0.state.lock().pool.owned_by(id, owner(account));
+        if changes {
+            self.serve_line();
+        }
     }
 
     /// Looks at the table.
@@ -450,7 +355,7 @@ impl Slots {
 
     /// Something is held against a slot without a request that failed.
     pub fn hold_against(&self, id: &SlotId, fault: Fault, sent: Instant) {
-        self.change(|pool, now| pool.failed(id, fault, sent, now));
+        self.change(|pool, now| pool.failed(id, None, fault, (sent, now)));
     }
 
     /// The accounts of all slots that are not disabled, in the owner's order.
@@ -486,11 +391,6 @@ impl Slots {
         self.0.state.lock().problem.clone()
     }
 
-    /// How many wait for a place.
-    pub fn n_waiting(&self) -> usize {
-        self.0.state.lock().line.len()
-    }
-
     /// How `id` last failed, as whoever was not let through is told.
     pub fn setback(&self, id: &SlotId) -> Option<Refused> {
         self.0.state.lock().setbacks.get(id).cloned()
@@ -504,19 +404,8 @@ pub fn digest(text: &(impl Hash + ?Sized)) -> u64 {
     hasher.finish()
 }
 
-/// Somebody's place in the line, which he leaves when he does not wait any longer.
-struct InLine<'a> {
-    slots: &'a Slots,
-    ticket: u64,
-}
-
-impl Drop for InLine<'_> {
-    fn drop(&mut self) {
-        let mut state = self.slots.0.state.lock();
-        let place = state.line.iter().position(|waiter| waiter.ticket == self.ticket);
-        let left = place.and_then(|n| state.line.remove(n));
-        drop(state);
-        // Not under the lock: what it holds may be a lease.
-        drop(left);
-    }
+/// The same of an account, and of use across restarts.
+fn owner(account: &AccountId) -> u64 {
+    let digest = Sha256::digest(account.as_str());
+    digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }

@@ -15,7 +15,8 @@ use crate::{
     auth::stored::StoredLogin,
     slot::{
         Moment,
-        pool::{Pool, Slot, Verdict},
+        pool::{Pool, Slot},
+        verdict::Verdict,
         window::{Credits, Span, Window},
     },
 };
@@ -276,7 +277,8 @@ fn state(verdict: &Verdict, authenticated: bool) -> (&'static str, Option<String
         }
         Verdict::Ready | Verdict::Disabled | Verdict::Paused => (verdict.key(), None),
         Verdict::MayProbe
-        | Verdict::Probed
+        | Verdict::Spent { .. }
+        | Verdict::Probed(_)
         | Verdict::Full
         | Verdict::Tried
         | Verdict::NotAsked

@@ -23,6 +23,9 @@ const LIMIT: u64 = 4 << 20;
 pub struct Kept {
     pub limits: Limits,
     pub read_at: Timestamp,
+    /// Whose it was, by a digest: it says nothing about another account. `None` where the owner
+    /// said it by hand.
+    pub owner: Option<u64>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -33,6 +36,8 @@ struct File {
 
 #[derive(Deserialize, Serialize)]
 struct Entry {
+    /// Of the account's id; sixteen hexadecimal digits.
+    account_digest: Option<String>,
     /// Whole seconds since 1970, as all times here.
     read_at: i64,
     plan_type: Option<String>,
@@ -66,7 +71,7 @@ struct WindowEntry {
 pub fn read(path: &Path) -> BTreeMap<SlotId, Kept> {
     let json = private_file::read(path, LIMIT).ok().flatten().unwrap_or_default();
     let Ok(file) = serde_json::from_slice::<File>(&json) else { return BTreeMap::new() };
-    let kept = |(id, entry): (String, Entry)| Some((SlotId::read(&id).ok()?, entry.kept()));
+    let kept = |(id, entry): (String, Entry)| Some((SlotId::read(&id).ok()?, entry.kept()?));
     file.slots.into_iter().filter_map(kept).collect()
 }
 
@@ -82,7 +87,7 @@ pub fn write(path: &Path, kept: &BTreeMap<SlotId, Kept>) -> io::Result<()> {
 }
 
 impl Entry {
-    fn of(Kept { limits, read_at }: &Kept) -> Self {
+    fn of(Kept { limits, read_at, owner }: &Kept) -> Self {
         let window = |window: &Window| WindowEntry {
             used_percent: window.used_percent,
             minutes: window.minutes,
@@ -94,6 +99,7 @@ impl Entry {
             windows: family.windows.iter().map(window).collect(),
         };
         Self {
+            account_digest: owner.map(|owner| format!("{owner:016x}")),
             read_at: read_at.as_second(),
             plan_type: limits.plan_type.clone(),
             credits: limits.credits.clone().map(|credits| CreditsEntry {
@@ -106,7 +112,9 @@ impl Entry {
         }
     }
 
-    fn kept(self) -> Kept {
+    fn kept(self) -> Option<Kept> {
+        let digest = |digits: String| u64::from_str_radix(&digits, 16);
+        let owner = self.account_digest.map(digest).transpose().ok()?;
         let window = |entry: WindowEntry| Window {
             used_percent: entry.used_percent,
             minutes: entry.minutes,
@@ -117,7 +125,8 @@ impl Entry {
             name: entry.name,
             windows: entry.windows.into_iter().map(window).collect(),
         };
-        Kept {
+        Some(Kept {
+            owner,
             limits: Limits {
                 families: self.limits.into_iter().map(family).collect(),
                 plan_type: self.plan_type,
@@ -131,7 +140,7 @@ impl Entry {
                 resets_available: self.resets_available,
             },
             read_at: Timestamp::from_second(self.read_at).unwrap_or_default(),
-        }
+        })
     }
 }
 
@@ -156,6 +165,7 @@ mod tests {
                 ..Limits::default()
             },
             read_at: at,
+            owner: Some(0x0123_4567_89ab_cdef),
         };
         let all = BTreeMap::from([(SlotId::first(), kept)]);
         write(&path, &all).expect("written");

@@ -3,12 +3,13 @@
 //! The upstream's prompt cache and the reasoning that it encrypts are an account's own, so a
 //! dialogue stays where it began. When its slot can serve no more it moves, with what the other
 //! account cannot read known by digest, so that it is left out from then on and not refused at
-//! every turn.
+//! every turn. The same goes for the state of a turn that clients send back: it is passed on to
+//! whoever gave it, and to nobody else.
 //!
 //! **Invariant:** the memory is bounded in entries, in age and in the size of each entry.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -21,13 +22,20 @@ pub struct Settings {
     pub keep: Duration,
 }
 
-/// The most digests of one dialogue; a longer one is refused once in a while and mended then.
-const MOST_FOREIGN: usize = 256;
+/// The most digests of one dialogue, more than a long day of an agent's work has; a longer one is
+/// refused once in a while and mended then.
+const MOST_FOREIGN: usize = 2_048;
+/// And of all: four megabytes.
+const MOST_FOREIGN_OF_ALL: usize = 1 << 19;
+/// How many states of turns are known. A turn takes minutes.
+const MOST_TURNS: usize = 4_096;
 
 #[derive(Clone, Debug)]
 pub struct Affinity {
     settings: Settings,
     bound: HashMap<Box<str>, Bound>,
+    /// Who gave the state of a turn, by its digest; nobody, if it was found to be a stranger's.
+    turns: HashMap<u64, (Option<SlotId>, Instant)>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,7 +47,7 @@ struct Bound {
 
 impl Affinity {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, bound: HashMap::new() }
+        Self { settings, bound: HashMap::new(), turns: HashMap::new() }
     }
 
     /// Whose `session` is.
@@ -58,30 +66,73 @@ impl Affinity {
         (age < self.settings.keep).then_some(bound)
     }
 
-    /// A turn of `session` was served by `slot`, which cannot read `foreign`.
+    /// A turn of `session` was served by `slot`, which cannot read `foreign`, nor what it could not
+    /// read before.
     pub fn bind(&mut self, session: &str, slot: &SlotId, foreign: &[u64], now: Instant) {
         if let Some(bound) = self.bound.get_mut(session).filter(|bound| bound.slot == *slot) {
             bound.last = now;
-            return;
+            bound.add(foreign);
+        } else {
+            if self.bound.len() >= self.settings.most {
+                self.make_room(now);
+            }
+            let mut bound = Bound { slot: slot.clone(), last: now, foreign: Vec::new() };
+            bound.add(foreign);
+            self.bound.insert(session.into(), bound);
         }
-        if self.bound.len() >= self.settings.most {
-            self.make_room(now);
+        if !foreign.is_empty() {
+            self.bound_foreign();
         }
-        let recent = foreign.len().saturating_sub(MOST_FOREIGN);
-        let foreign = foreign[recent..].to_vec();
-        self.bound.insert(session.into(), Bound { slot: slot.clone(), last: now, foreign });
+    }
+
+    fn bound_foreign(&mut self) {
+        let all = |bound: &HashMap<Box<str>, Bound>| {
+            bound.values().map(|bound| bound.foreign.len()).sum::<usize>()
+        };
+        while all(&self.bound) > MOST_FOREIGN_OF_ALL && !self.bound.is_empty() {
+            self.forget_oldest();
+        }
+    }
+
+    /// `slot` gave the state of a turn whose digest is `turn`; if that is `None`, nobody here did.
+    pub fn turn_is_of(&mut self, turn: u64, slot: Option<&SlotId>, now: Instant) {
+        if self.turns.len() >= MOST_TURNS && !self.turns.contains_key(&turn) {
+            let mut ages: Vec<_> = self.turns.values().map(|(_, last)| *last).collect();
+            let (_, median, _) = ages.select_nth_unstable(MOST_TURNS / 2);
+            let median = *median;
+            self.turns.retain(|_, (_, last)| *last > median);
+        }
+        self.turns.insert(turn, (slot.cloned(), now));
+    }
+
+    /// Whether `slot` gave the state of a turn whose digest is `turn`.
+    pub fn gave_turn(&self, turn: u64, slot: &SlotId) -> bool {
+        self.turns.get(&turn).is_some_and(|(giver, _)| giver.as_ref() == Some(slot))
+    }
+
+    /// Whether anything is known of a turn's state.
+    pub fn knows_turn(&self, turn: u64) -> bool {
+        self.turns.contains_key(&turn)
     }
 
     /// Nothing belongs to `slot` any more: it is another account's.
     pub fn forget(&mut self, slot: &SlotId) {
         self.bound.retain(|_, bound| bound.slot != *slot);
+        self.turns.retain(|_, (giver, _)| giver.as_ref() != Some(slot));
     }
 
     /// Lets go of what is too old, and of the oldest sixteenth if that is not enough.
     fn make_room(&mut self, now: Instant) {
         let keep = self.settings.keep;
         self.bound.retain(|_, bound| now.saturating_duration_since(bound.last) < keep);
-        if self.bound.len() < self.settings.most {
+        if self.bound.len() >= self.settings.most {
+            self.forget_oldest();
+        }
+    }
+
+    /// Lets go of the oldest sixteenth, at least of one.
+    fn forget_oldest(&mut self) {
+        if self.bound.is_empty() {
             return;
         }
         let mut ages: Vec<_> = self.bound.values().map(|bound| bound.last).collect();
@@ -94,6 +145,18 @@ impl Affinity {
     #[cfg(test)]
     fn len(&self) -> usize {
         self.bound.len()
+    }
+}
+
+impl Bound {
+    fn add(&mut self, foreign: &[u64]) {
+        if foreign.is_empty() {
+            return;
+        }
+        let known: HashSet<u64> = self.foreign.iter().copied().collect();
+        self.foreign.extend(foreign.iter().filter(|digest| !known.contains(digest)));
+        let too_many = self.foreign.len().saturating_sub(MOST_FOREIGN);
+        self.foreign.drain(..too_many);
     }
 }
 
@@ -119,8 +182,8 @@ mod tests {
         assert_eq!(affinity.owner("a", t0 + keep / 2), Some(&slot(1)));
         assert_eq!(affinity.foreign("a", t0), &[7]);
         assert_eq!(affinity.owner("b", t0), None);
-        affinity.bind("a", &slot(1), &[], t0 + keep / 2);
-        assert_eq!(affinity.foreign("a", t0 + keep), &[7], "as long as the slot is the same");
+        affinity.bind("a", &slot(1), &[8, 7], t0 + keep / 2);
+        assert_eq!(affinity.foreign("a", t0 + keep), &[7, 8], "as long as the slot is the same");
         assert_eq!(affinity.owner("a", t0 + keep), Some(&slot(1)));
         affinity.bind("a", &slot(2), &[8, 9], t0 + keep);
         assert_eq!(affinity.foreign("a", t0 + keep), &[8, 9]);
@@ -132,15 +195,46 @@ mod tests {
         let mut affinity =
             Affinity::new(Settings { most: 64, keep: Duration::from_secs(1_000_000) });
         let t0 = start();
-        for n in 0..10_000_u64 {
-            affinity.bind(&n.to_string(), &slot(1), &[0; 999], t0 + Duration::from_secs(n));
+        for n in 0..1_000_u64 {
+            let foreign: Vec<u64> = (0..3_000).collect();
+            affinity.bind(&n.to_string(), &slot(1), &foreign, t0 + Duration::from_secs(n));
             assert!(affinity.len() <= 64);
         }
         assert!(affinity.len() > 50);
-        let now = t0 + Duration::from_secs(10_000);
-        assert_eq!(affinity.owner("9999", now), Some(&slot(1)));
-        assert_eq!(affinity.owner("9000", now), None);
-        assert_eq!(affinity.foreign("9999", now).len(), MOST_FOREIGN);
+        let now = t0 + Duration::from_secs(1_000);
+        assert_eq!(affinity.owner("999", now), Some(&slot(1)));
+        assert_eq!(affinity.owner("900", now), None);
+        assert_eq!(affinity.foreign("999", now).len(), MOST_FOREIGN);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_bounded_altogether() {
+        let most = 100_000;
+        let mut affinity = Affinity::new(Settings { most, keep: Duration::from_hours(1) });
+        let t0 = start();
+        let foreign: Vec<u64> = (0..2_048).collect();
+        for n in 0..600_u64 {
+            affinity.bind(&n.to_string(), &slot(1), &foreign, t0 + Duration::from_secs(n));
+        }
+        let all: usize = affinity.bound.values().map(|bound| bound.foreign.len()).sum();
+        assert!(all <= MOST_FOREIGN_OF_ALL && affinity.len() > 200, "{all}");
+    }
+
+    #[test]
+    fn the_state_of_a_turn_is_its_givers() {
+        let mut affinity = Affinity::new(Settings { most: 8, keep: Duration::from_hours(1) });
+        let t0 = start();
+        affinity.turn_is_of(7, Some(&slot(1)), t0);
+        affinity.turn_is_of(8, None, t0);
+        assert!(affinity.gave_turn(7, &slot(1)) && !affinity.gave_turn(7, &slot(2)));
+        assert!(affinity.knows_turn(8) && !affinity.gave_turn(8, &slot(1)));
+        assert!(!affinity.knows_turn(9));
+        affinity.forget(&slot(1));
+        assert!(!affinity.knows_turn(7));
+        for n in 0..20_000_u64 {
+            affinity.turn_is_of(n, Some(&slot(1)), t0 + Duration::from_secs(n));
+        }
+        assert!(affinity.turns.len() <= MOST_TURNS && affinity.knows_turn(19_999));
     }
 
     #[test]

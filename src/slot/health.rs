@@ -1,4 +1,4 @@
-//! How a slot has fared: when it is left alone, why, and how that ends.
+//! How a slot has fared, as a whole or with one model: when it is left alone, why, and how that ends.
 //!
 //! A rest is a hypothesis about the other side. It ends at the time that the evidence names; or
 //! when a reading that was asked for later shows room; or when a request that was let through all
@@ -6,7 +6,9 @@
 //! kept on both clocks and counts on whichever is first: the wall clock goes on while the machine
 //! sleeps, the other one cannot be set back.
 //!
-//! After a rest one request goes first; the others follow when it was answered.
+//! There may be several, for reasons that have nothing to do with each other; all must be over.
+//! After that one request goes first; the others follow when it was answered, or when it has not
+//! been refused for a while: a refusal comes at once, an answer may take minutes.
 //!
 //! **Invariant:** what was sent before a rest began neither ends it nor prolongs it without evidence.
 //! **Invariant:** every rest has an end.
@@ -17,16 +19,15 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    Moment, SlotId,
-    window::{Span, Usage, Window},
-};
+use super::{Moment, SlotId, window::Span};
 
 /// The first rest for which there is no evidence, and the longest.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_mins(5);
 /// How often a request may see whether evidence still holds, when no other slot is left.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// How long others wait for the one that goes first.
+const HOLD: Duration = Duration::from_secs(3);
 /// No evidence is believed for longer: the longest window is a month.
 const MOST: SignedDuration = SignedDuration::from_hours(32 * 24);
 
@@ -35,6 +36,8 @@ const MOST: SignedDuration = SignedDuration::from_hours(32 * 24);
 pub enum Why {
     /// A window is used up, or something bought is.
     UsageLimit { span: Option<Span> },
+    /// The same of a limit that concerns some models only, which goes by this name.
+    ModelLimit { limit: String },
     /// The upstream asks to be asked less often.
     RateLimit,
     /// The upstream does not take tokens that were just renewed.
@@ -54,6 +57,7 @@ impl Why {
     pub fn key(&self) -> &'static str {
         match self {
             Self::UsageLimit { .. } => "usage_limit",
+            Self::ModelLimit { .. } => "model_limit",
             Self::RateLimit => "rate_limit",
             Self::Rejected => "rejected",
             Self::Workspace => "workspace",
@@ -70,12 +74,18 @@ impl Why {
                 format!("the {} window is used up", span.as_str())
             }
             Self::UsageLimit { span: None } => "its usage limit is reached".to_owned(),
+            Self::ModelLimit { limit } => format!("its limit `{limit}` for this model is reached"),
             Self::RateLimit => "it was asked too often".to_owned(),
             Self::Rejected => "its login is not accepted".to_owned(),
             Self::Workspace => "its workspace is not accepted".to_owned(),
             Self::NotIncluded => "its plan does not include Codex".to_owned(),
             Self::NeedsLogin(why) | Self::LoginTrouble(why) => why.trim_end_matches('.').to_owned(),
         }
+    }
+
+    /// Whether it is about the login and not about the account.
+    fn is_of_login(&self) -> bool {
+        matches!(self, Self::Rejected | Self::NeedsLogin(_) | Self::LoginTrouble(_))
     }
 }
 
@@ -108,96 +118,120 @@ impl Rest {
         let wall = Duration::try_from(self.until.duration_since(now.wall)).unwrap_or_default();
         wall.min(self.ends.saturating_duration_since(now.instant))
     }
+
+    /// What is told of a slot that rests for several reasons: that it needs a login, else what
+    /// lasts longest.
+    pub(super) fn weight(&self) -> (bool, Instant) {
+        (matches!(self.why, Why::NeedsLogin(_)), self.ends)
+    }
 }
 
 /// How a slot has fared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    rest: Option<Rest>,
+    /// One of each kind at most.
+    rests: Vec<Rest>,
     /// Faults since the last answer.
     n_faults: u32,
-    /// The one request that goes first, while it is under way.
-    probe: Option<u64>,
+    probe: Option<Probe>,
     last_fault: Option<Instant>,
     /// When the latest request was sent that was answered.
     last_good: Option<Instant>,
-    /// It answers although a window says that nothing is left: credits, most likely.
-    serves_beyond: bool,
 }
 
-/// Whether a request may be sent, as far as health goes.
+/// The one request that goes first, while it is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
+struct Probe {
+    number: u64,
+    began: Instant,
+}
+
+/// Whether a request may be sent, as far as health goes. The worst is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fitness {
     Fit,
     /// Its rest is over, and one request may see what came of it.
     MayProbe,
-    /// One is seeing what came of it.
-    Probed,
+    /// One is seeing what came of it; the others wait for so long at most.
+    Probed(Duration),
     Resting,
 }
 
 impl Health {
     pub fn fitness(&self, now: Moment) -> Fitness {
-        match &self.rest {
-            None => Fitness::Fit,
-            Some(_) if self.probe.is_some() => Fitness::Probed,
-            Some(rest) if rest.is_over(now) => Fitness::MayProbe,
-            Some(_) => Fitness::Resting,
+        if self.rests.is_empty() {
+            return Fitness::Fit;
+        }
+        let is_over = self.rests.iter().all(|rest| rest.is_over(now));
+        match &self.probe {
+            Some(probe) => {
+                let age = now.instant.saturating_duration_since(probe.began);
+                match HOLD.checked_sub(age).filter(|left| !left.is_zero()) {
+                    Some(left) => Fitness::Probed(left),
+                    None if is_over => Fitness::Fit,
+                    None => Fitness::Resting,
+                }
+            }
+            None if is_over => Fitness::MayProbe,
+            None => Fitness::Resting,
         }
     }
 
+    /// What there is to tell of why it rests.
     pub fn rest(&self) -> Option<&Rest> {
-        self.rest.as_ref()
+        self.rests.iter().max_by_key(|rest| rest.weight())
+    }
+
+    /// How long it still rests.
+    pub fn left(&self, now: Moment) -> Option<Duration> {
+        self.rests.iter().map(|rest| rest.left(now)).max()
     }
 
     pub fn n_faults(&self) -> u32 {
         self.n_faults
     }
 
+    /// Whether it rests for another reason than that its login has died: that is not mended by
+    /// asking for what is left.
+    pub fn may_be_mended(&self) -> bool {
+        !self.rests.is_empty() && !self.rests.iter().any(|rest| rest.why.is_of_login())
+    }
+
     /// Whether someone who has waited since `since` may try it although it rests: there is no
     /// other, and what is known may be out of date.
     pub fn may_be_tried(&self, since: Instant, now: Moment) -> bool {
-        let Some(rest) = &self.rest else { return false };
+        let is_evident = self.rests.iter().any(|rest| rest.is_evident);
+        let Some(began) = self.rests.iter().map(|rest| rest.began).max() else { return true };
         // Whoever was there when it failed shares that failure.
         let is_later = self.last_fault.is_none_or(|last| last < since);
         let is_due = || {
-            let last = self.last_fault.unwrap_or(rest.began);
-            !rest.is_evident || now.instant.saturating_duration_since(last) >= LOOK_AGAIN
+            let last = self.last_fault.unwrap_or(began);
+            !is_evident || now.instant.saturating_duration_since(last) >= LOOK_AGAIN
         };
         self.probe.is_none() && is_later && is_due()
     }
 
-    /// The window that keeps it from serving, by what is known of its usage.
-    pub fn exhausted(&self, usage: &Usage, now: Timestamp) -> Option<Window> {
-        let has_credit =
-            usage.credits.as_ref().is_some_and(|credits| credits.available || credits.unlimited);
-        if self.serves_beyond || has_credit { None } else { usage.exhausted(now) }
-    }
-
     /// The request `number` is on its way; whether it is the one that goes first.
-    pub fn probe(&mut self, number: u64) -> bool {
-        let goes_first = self.rest.is_some() && self.probe.is_none();
+    pub fn probe(&mut self, number: u64, now: Instant) -> bool {
+        let goes_first = !self.rests.is_empty() && self.probe.is_none();
         if goes_first {
-            self.probe = Some(number);
+            self.probe = Some(Probe { number, began: now });
         }
         goes_first
     }
 
     /// The request `number` came to nothing, neither good nor bad.
     pub fn unprobe(&mut self, number: u64) {
-        self.probe.take_if(|probe| *probe == number);
+        self.probe.take_if(|probe| probe.number == number);
     }
 
     /// A request that was sent at `sent` was answered.
-    pub fn answered(&mut self, sent: Instant, is_exhausted: bool) {
+    pub fn answered(&mut self, sent: Instant) {
         self.last_good = self.last_good.max(Some(sent));
-        if self.rest.as_ref().is_some_and(|rest| sent < rest.began) {
-            return;
+        self.rests.retain(|rest| sent < rest.began);
+        if self.rests.is_empty() {
+            self.clear();
         }
-        self.rest = None;
-        self.probe = None;
-        self.n_faults = 0;
-        self.serves_beyond |= is_exhausted;
     }
 
     /// A request that was sent at `sent` failed by the account's fault.
@@ -206,69 +240,59 @@ impl Health {
         if self.last_good.is_some_and(|good| sent < good) {
             return;
         }
-        if matches!(fault.why, Why::UsageLimit { .. }) {
-            self.serves_beyond = false;
-        }
         self.last_fault = Some(now.instant);
         let until = fault.until.filter(|until| *until > now.wall);
-        let is_known = self.rest.as_ref().is_some_and(|rest| sent < rest.began);
+        let is_known = self.rests.iter().any(|rest| sent < rest.began);
         if is_known && until.is_none() {
             return;
         }
         if !is_known {
             self.n_faults = self.n_faults.saturating_add(1);
         }
+        // What was being seen has been seen.
+        self.probe = None;
         let rest = match until {
             Some(until) => Rest::until(until, fault.why, now),
             None => Rest::growing(id, self.n_faults, fault.why, now),
         };
+        let key = rest.why.key();
+        let same = self.rests.iter().position(|known| known.why.key() == key);
+        let old = same.map(|n| self.rests.swap_remove(n));
         // A short rest never cuts a longer one for which there is evidence.
-        let longer = self.rest.take().filter(|old| {
-            old.is_evident && old.left(now) > rest.left(now) && old.why.key() == rest.why.key()
-        });
-        self.rest = Some(longer.unwrap_or(rest));
+        let longer = old.filter(|old| old.is_evident && old.left(now) > rest.left(now));
+        self.rests.push(longer.unwrap_or(rest));
     }
 
-    /// What is left was read, asked for at `asked`. Whether a rest ended by it.
-    pub fn saw(&mut self, asked: Instant, has_room: bool) -> bool {
-        let ends = self.rest.as_ref().is_some_and(|rest| {
-            asked >= rest.began
-                && match rest.why {
-                    Why::UsageLimit { .. } | Why::RateLimit => has_room,
-                    Why::Rejected
-                    | Why::Workspace
-                    | Why::NotIncluded
-                    | Why::NeedsLogin(_)
-                    | Why::LoginTrouble(_) => false,
-                }
-        });
-        if ends {
+    /// It was read, asked for at `asked`, that there is room for what `is_meant`. Whether a rest
+    /// ended by it.
+    pub fn saw_room(&mut self, asked: Instant, is_meant: impl Fn(&Why) -> bool) -> bool {
+        let before = self.rests.len();
+        self.rests.retain(|rest| asked < rest.began || !is_meant(&rest.why));
+        if self.rests.is_empty() {
             self.clear();
         }
-        ends
+        self.rests.len() < before
     }
 
     /// Nothing is held against it any more.
     pub fn clear(&mut self) {
-        self.rest = None;
+        self.rests.clear();
         self.probe = None;
         self.n_faults = 0;
     }
 
     /// Another login is there, so what was held against the last one says nothing.
     pub fn login_changed(&mut self) {
-        let is_its = self.rest.as_ref().is_some_and(|rest| {
-            matches!(rest.why, Why::Rejected | Why::NeedsLogin(_) | Why::LoginTrouble(_))
-        });
-        if is_its {
+        self.rests.retain(|rest| !rest.why.is_of_login());
+        if self.rests.is_empty() {
             self.clear();
         }
     }
 
-    /// The rest ends now, so that one request may see what came of it: somebody used a reset, or
+    /// All rests end now, so that one request may see what came of them: somebody used a reset, or
     /// the machine slept.
     pub fn doubt(&mut self, now: Moment) {
-        if let Some(rest) = &mut self.rest {
+        for rest in &mut self.rests {
             rest.ends = rest.ends.min(now.instant);
             rest.until = rest.until.min(now.wall);
         }
@@ -335,12 +359,13 @@ mod tests {
         assert_eq!(health.fitness(after(t0, 3599)), Fitness::Resting);
         let later = after(t0, 3600);
         assert_eq!(health.fitness(later), Fitness::MayProbe);
-        assert!(health.probe(7) && !health.probe(8));
+        assert!(health.probe(7, later.instant) && !health.probe(8, later.instant));
         health.unprobe(8);
-        assert_eq!(health.fitness(later), Fitness::Probed);
+        assert_eq!(health.fitness(later), Fitness::Probed(HOLD));
+        assert_eq!(health.fitness(after(t0, 3603)), Fitness::Fit);
         health.unprobe(7);
         assert_eq!(health.fitness(later), Fitness::MayProbe);
-        health.answered(later.instant, false);
+        health.answered(later.instant);
         assert_eq!(health.fitness(later), Fitness::Fit);
     }
 
@@ -387,14 +412,14 @@ mod tests {
         let t0 = start();
         let mut health = Health::default();
         health.failed(&id(), limit(Some(after(t0, 900).wall)), t0.instant, after(t0, 5));
-        health.answered(after(t0, 4).instant, false);
+        health.answered(after(t0, 4).instant);
         assert_eq!(health.fitness(after(t0, 6)), Fitness::Resting);
-        assert!(!health.saw(after(t0, 4).instant, true));
-        assert!(!health.saw(after(t0, 7).instant, false));
-        assert!(health.saw(after(t0, 7).instant, true));
+        assert!(!health.saw_room(after(t0, 4).instant, |_| true));
+        assert!(!health.saw_room(after(t0, 7).instant, |why| *why == Why::RateLimit));
+        assert!(health.saw_room(after(t0, 7).instant, |_| true));
         assert_eq!(health.fitness(after(t0, 8)), Fitness::Fit);
         // A failure that was under way before a later success is old news.
-        health.answered(after(t0, 9).instant, false);
+        health.answered(after(t0, 9).instant);
         health.failed(&id(), limit(None), after(t0, 8).instant, after(t0, 10));
         assert_eq!(health.fitness(after(t0, 11)), Fitness::Fit);
     }
@@ -424,27 +449,10 @@ mod tests {
         assert!(!tried(&health, 1, 30));
         assert!(tried(&health, 1, 61));
         assert!(!tried(&health, 0, 61), "whoever was there shares the failure");
-        health.probe(1);
+        health.probe(1, after(t0, 61).instant);
         assert!(!tried(&health, 1, 61));
         let mut unsure = Health::default();
         unsure.failed(&id(), fault(Why::Workspace, None), t0.instant, t0);
         assert!(tried(&unsure, 1, 1));
-    }
-
-    #[test]
-    fn credits_are_found_out_by_serving() {
-        use crate::slot::window::{Family, Limits, MAIN, Reading, Source};
-        let t0 = start();
-        let window = Window { used_percent: 100.0, minutes: Some(300), resets_at: None };
-        let family = Family { id: MAIN.to_owned(), name: None, windows: vec![window] };
-        let limits = Limits { families: vec![family], ..Limits::default() };
-        let mut usage = Usage::default();
-        usage.take(&Reading::new(limits, Source::Answer, t0.instant, t0));
-        let mut health = Health::default();
-        assert!(health.exhausted(&usage, t0.wall).is_some());
-        health.answered(t0.instant, true);
-        assert!(health.exhausted(&usage, t0.wall).is_none());
-        health.failed(&id(), limit(None), after(t0, 1).instant, after(t0, 1));
-        assert!(health.exhausted(&usage, t0.wall).is_some());
     }
 }

@@ -3,9 +3,9 @@
 //! A choice and the right to be under way are one step here, so two requests never get what one of
 //! them was meant to have. Whoever holds that right gives it back, whatever happened.
 //!
-//! Who may serve is looked at in this order: what the owner decided, models, health, windows, the
-//! reserve, places. Among those, the slot that a dialogue belongs to comes first; then the slots
-//! that are no last resort, the smallest priority, the policy.
+//! Who may serve is looked at in this order: what the owner decided, models, health, the reserve,
+//! places. Among those, the slot that a dialogue belongs to comes first; then the slots with
+//! something left, those that are no last resort, the smallest priority, the policy.
 //!
 //! **Invariant:** nothing that the owner excluded, that was tried, or that is full is ever chosen.
 //! **Invariant:** a place that was given is given back once.
@@ -25,7 +25,8 @@ use super::{
     affinity::{self, Affinity},
     health::{Fault, Fitness, Health, Why},
     policy::{Candidate, Policy, Rotation, Thresholds, rank},
-    window::{Reading, Source, Span, Usage},
+    verdict::Verdict,
+    window::{MAIN, Reading, Source, Usage},
 };
 
 /// What is the same for all slots.
@@ -40,6 +41,8 @@ pub struct Settings {
     pub affinity: affinity::Settings,
 }
 
+/// How many models may rest on one slot; more than there are.
+const MOST_MODELS: usize = 32;
 /// How long a reading is good for policies that go by what is left lately.
 const FRESH: SignedDuration = SignedDuration::from_mins(15);
 
@@ -64,6 +67,8 @@ pub struct Slot {
     pub wishes: Wishes,
     pub usage: Usage,
     pub health: Health,
+    /// How it fares with single models, by their names in lower case: only those that rest.
+    by_model: Vec<(Box<str>, Health)>,
     /// Whose it was when it was last used, by a digest.
     owner: Option<u64>,
     /// What its account may ask, if that is known.
@@ -98,6 +103,8 @@ pub struct Choice {
     pub reason: Reason,
     /// Its number, by which its place is given back.
     pub number: u64,
+    /// What it is chosen for.
+    pub model: Option<Box<str>>,
     /// It goes first, to see what came of a rest.
     pub is_probe: bool,
     /// Whose the dialogue was until now, if that is another's.
@@ -133,129 +140,6 @@ impl Reason {
 pub struct Look {
     pub id: SlotId,
     pub verdict: Verdict,
-}
-
-/// Whether a slot can serve, and why not.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    Ready,
-    /// Its rest is over; one request goes first.
-    MayProbe,
-    /// Another one is going first.
-    Probed,
-    /// All its places are taken.
-    Full,
-    Tried,
-    /// Another one was asked for by name.
-    NotAsked,
-    Disabled,
-    Paused,
-    /// The owner does not let it serve this model, or the account does not have it.
-    Model,
-    Resting {
-        why: Why,
-        until: Timestamp,
-        is_evident: bool,
-    },
-    /// The same, for want of anything left.
-    Exhausted {
-        span: Option<Span>,
-        until: Timestamp,
-        is_evident: bool,
-    },
-    Reserved {
-        span: Span,
-        left: f64,
-        resets_at: Option<Timestamp>,
-    },
-}
-
-impl Verdict {
-    fn can_serve(&self) -> bool {
-        matches!(self, Self::Ready | Self::MayProbe)
-    }
-
-    /// Whether a place may become free without anything else changing.
-    fn is_occupied(&self) -> bool {
-        matches!(self, Self::Full | Self::Probed)
-    }
-
-    fn is_rest(&self) -> bool {
-        matches!(self, Self::Resting { .. } | Self::Exhausted { .. })
-    }
-
-    /// As documents have it.
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::MayProbe => "may_probe",
-            Self::Probed => "probed",
-            Self::Full => "full",
-            Self::Tried => "tried",
-            Self::NotAsked => "not_asked",
-            Self::Disabled => "disabled",
-            Self::Paused => "paused",
-            Self::Model => "model",
-            Self::Resting { .. } if self.needs_login() => "needs_login",
-            Self::Resting { .. } => "cooling",
-            Self::Exhausted { .. } => "exhausted",
-            Self::Reserved { .. } => "reserved",
-        }
-    }
-
-    /// As people read it, without a full stop.
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::Ready => "it can serve".to_owned(),
-            Self::MayProbe => "its rest is over and one request may go first".to_owned(),
-            Self::Probed => "one request is seeing whether it serves again".to_owned(),
-            Self::Full => "all its places are taken".to_owned(),
-            Self::Tried => "it was tried for this request".to_owned(),
-            Self::NotAsked => "another slot was asked for".to_owned(),
-            Self::Disabled => "it is disabled".to_owned(),
-            Self::Paused => "it is paused".to_owned(),
-            Self::Model => "it does not serve this model".to_owned(),
-            Self::Resting { why, .. } => why.sentence(),
-            Self::Exhausted { span, .. } => Why::UsageLimit { span: *span }.sentence(),
-            Self::Reserved { span, left, .. } => {
-                format!("what is left of the {} window ({left:.0} %) is reserved", span.as_str())
-            }
-        }
-    }
-
-    /// When it can be expected to serve again.
-    pub fn until(&self) -> Option<Timestamp> {
-        if self.needs_login() {
-            return None;
-        }
-        match self {
-            Self::Resting { until, .. } | Self::Exhausted { until, .. } => Some(*until),
-            Self::Reserved { resets_at, .. } => *resets_at,
-            Self::Ready
-            | Self::MayProbe
-            | Self::Probed
-            | Self::Full
-            | Self::Tried
-            | Self::NotAsked
-            | Self::Disabled
-            | Self::Paused
-            | Self::Model => None,
-        }
-    }
-
-    /// The same, if somebody else than we says so.
-    pub fn evident_until(&self) -> Option<Timestamp> {
-        let is_guess = matches!(
-            self,
-            Self::Resting { is_evident: false, .. } | Self::Exhausted { is_evident: false, .. }
-        );
-        self.until().filter(|_| !is_guess)
-    }
-
-    /// Whether only a new login helps.
-    pub fn needs_login(&self) -> bool {
-        matches!(self, Self::Resting { why: Why::NeedsLogin(_), .. })
-    }
 }
 
 /// Nobody can serve now.
@@ -334,7 +218,7 @@ impl Pool {
             // Whoever has tried one already has hoped enough.
             if is_only_full || !ask.tried.is_empty() { None } else { hope() }
         });
-        let Some((id, reason)) = chosen else { return Err(self.no_slot(looks, now)) };
+        let Some((id, reason)) = chosen else { return Err(self.no_slot(looks, ask, now)) };
         let foreign = match (&owner, ask.session) {
             (Some(owner), Some(session)) if *owner == id => {
                 self.affinity.foreign(session, now.instant).to_vec()
@@ -342,8 +226,9 @@ impl Pool {
             (Some(_) | None, _) => Vec::new(),
         };
         let former = owner.filter(|owner| *owner != id);
-        let is_probe = self.enter(&id, now);
-        Ok(Choice { id, reason, number: self.choices, is_probe, former, foreign, looks })
+        let model = ask.model.map(|model| model.to_ascii_lowercase().into_boxed_str());
+        let is_probe = self.enter(&id, model.as_deref(), now);
+        Ok(Choice { id, reason, number: self.choices, model, is_probe, former, foreign, looks })
     }
 
     /// What keeps `slot` from serving, if anything does.
@@ -369,10 +254,11 @@ impl Pool {
         if ask.model.is_some_and(|model| !self.serves(slot, model)) {
             return Verdict::Model;
         }
-        match slot.health.fitness(now) {
-            Fitness::Resting if !is_named => return slot.resting(),
-            Fitness::Probed if !is_named => return Verdict::Probed,
-            Fitness::Fit | Fitness::MayProbe | Fitness::Resting | Fitness::Probed => {}
+        let fitness = slot.fitness(ask.model, now);
+        match fitness {
+            Fitness::Resting if !is_named => return slot.resting(ask.model),
+            Fitness::Probed(left) if !is_named => return Verdict::Probed(left),
+            Fitness::Fit | Fitness::MayProbe | Fitness::Resting | Fitness::Probed(_) => {}
         }
         if let Some(verdict) = self.reserved(slot, now).filter(|_| !is_named) {
             return verdict;
@@ -380,7 +266,13 @@ impl Pool {
         if self.is_full(slot) {
             return Verdict::Full;
         }
-        if slot.health.rest().is_some() { Verdict::MayProbe } else { Verdict::Ready }
+        if fitness != Fitness::Fit {
+            return Verdict::MayProbe;
+        }
+        match slot.usage.spent(now.wall) {
+            Some(window) => Verdict::Spent { span: window.span(), resets_at: window.resets_at },
+            None => Verdict::Ready,
+        }
     }
 
     /// The window that the owner wants to keep the rest of.
@@ -415,7 +307,10 @@ impl Pool {
         now: Moment,
     ) -> Option<(SlotId, Reason)> {
         let able = || self.slots().filter(|slot| can_serve(&slot.id));
-        let group = |slot: &Slot| (slot.wishes.is_last_resort, slot.wishes.priority);
+        let group = |slot: &Slot| {
+            let is_spent = slot.usage.spent(now.wall).is_some();
+            (is_spent, slot.wishes.is_last_resort, slot.wishes.priority)
+        };
         let best = able().map(group).min()?;
         let candidates: Vec<_> = self
             .slots()
@@ -437,35 +332,36 @@ impl Pool {
             .iter()
             .filter(|look| look.verdict.is_rest())
             .filter_map(|look| Some((look, self.slot(&look.id)?)))
-            .filter(|(_, slot)| slot.health.may_be_tried(ask.since, now) && !self.is_full(slot))
+            .filter(|(_, slot)| slot.may_be_tried(ask, now) && !self.is_full(slot))
             .filter(|(_, slot)| self.reserved(slot, now).is_none())
             .collect();
         hopeful.sort_by_key(|(look, _)| look.verdict.until().unwrap_or(Timestamp::MAX));
         hopeful.first().map(|(look, _)| look.id.clone())
     }
 
-    fn no_slot(&self, looks: Vec<Look>, now: Moment) -> NoSlot {
+    fn no_slot(&self, looks: Vec<Look>, ask: Ask<'_>, now: Moment) -> NoSlot {
         let is_full = looks.iter().any(|look| look.verdict.is_occupied());
-        let wait = |look: &Look| {
-            let until = look.verdict.until()?;
-            if look.verdict.is_rest() {
-                return Some(self.slot(&look.id)?.health.rest()?.left(now));
+        let wait = |look: &Look| match &look.verdict {
+            Verdict::Probed(left) => Some(*left),
+            verdict if verdict.is_rest() => {
+                verdict.until().and_then(|_| self.slot(&look.id)?.left(ask.model, now))
             }
-            Duration::try_from(until.duration_since(now.wall)).ok()
+            verdict => Duration::try_from(verdict.until()?.duration_since(now.wall)).ok(),
         };
         let wait = looks.iter().filter_map(wait).min().map(|wait| wait.min(LONGEST_WAIT));
         NoSlot { looks, is_full, wait }
     }
 
     /// Takes a place. Whether it is the one that goes first.
-    fn enter(&mut self, id: &SlotId, now: Moment) -> bool {
+    fn enter(&mut self, id: &SlotId, model: Option<&str>, now: Moment) -> bool {
         self.choices += 1;
         let choices = self.choices;
         let Some(slot) = self.find(id) else { return false };
         slot.in_flight += 1;
         slot.chosen = choices;
         slot.last_used = Some(now.wall);
-        slot.health.probe(choices)
+        let with_model = slot.with_model(model).is_some_and(|it| it.probe(choices, now.instant));
+        slot.health.probe(choices, now.instant) || with_model
     }
 
     /// Gives back the place of the choice `number`.
@@ -473,15 +369,19 @@ impl Pool {
         if let Some(slot) = self.find(id) {
             slot.in_flight = slot.in_flight.saturating_sub(1);
             slot.health.unprobe(number);
+            slot.by_model.iter_mut().for_each(|(_, health)| health.unprobe(number));
         }
         self.slots.retain(|slot| !slot.is_gone || slot.in_flight > 0);
     }
 
-    /// A request that was sent at `sent` was answered by `id`.
-    pub fn answered(&mut self, id: &SlotId, sent: Instant, now: Moment) {
+    /// A request for `model` that was sent at `sent` was answered by `id`.
+    pub fn answered(&mut self, id: &SlotId, model: Option<&str>, sent: Instant) {
         if let Some(slot) = self.find(id) {
-            let is_exhausted = slot.usage.exhausted(now.wall).is_some();
-            slot.health.answered(sent, is_exhausted);
+            slot.health.answered(sent);
+            if let Some(health) = slot.with_model(model) {
+                health.answered(sent);
+            }
+            slot.by_model.retain(|(_, health)| health.rest().is_some());
             slot.n_served += 1;
             slot.last_error = None;
         }
@@ -492,13 +392,42 @@ impl Pool {
         self.affinity.bind(session, id, foreign, now.instant);
     }
 
-    /// A request that was sent at `sent` failed by the fault of `id`'s account.
-    pub fn failed(&mut self, id: &SlotId, fault: Fault, sent: Instant, now: Moment) {
-        if let Some(slot) = self.find(id) {
-            slot.n_failed += 1;
-            slot.last_error = Some(fault.why.sentence());
-            let fault = Self::named_window(slot, fault, now);
-            slot.health.failed(&slot.id, fault, sent, now);
+    /// `id` gave the state of a turn whose digest is `turn`.
+    pub fn gave_turn(&mut self, turn: u64, id: &SlotId, now: Moment) {
+        self.affinity.turn_is_of(turn, Some(id), now.instant);
+    }
+
+    /// Whether the state of a turn that came with a request of `session` is `id`'s. What nobody
+    /// knows is the slot's that has the dialogue already; it is a stranger's from then on if not.
+    pub fn has_given_turn(&mut self, turn: u64, session: &str, id: &SlotId, now: Moment) -> bool {
+        let is_owner = || self.affinity.owner(session, now.instant) == Some(id);
+        if self.affinity.gave_turn(turn, id) || !self.affinity.knows_turn(turn) && is_owner() {
+            return true;
+        }
+        if !self.affinity.knows_turn(turn) {
+            self.affinity.turn_is_of(turn, None, now.instant);
+        }
+        false
+    }
+
+    /// A request for `model` that was sent at `sent` failed by the fault of `id`'s account.
+    pub fn failed(
+        &mut self,
+        id: &SlotId,
+        model: Option<&str>,
+        fault: Fault,
+        (sent, now): (Instant, Moment),
+    ) {
+        let Some(slot) = self.find(id) else { return };
+        slot.n_failed += 1;
+        slot.last_error = Some(fault.why.sentence());
+        match (&fault.why, model) {
+            // What is over for some models says nothing about the others.
+            (Why::ModelLimit { .. }, Some(model)) => slot.fails_with(model, fault, sent, now),
+            _ => {
+                let fault = Self::named_window(slot, fault, now);
+                slot.health.failed(&slot.id, fault, sent, now);
+            }
         }
     }
 
@@ -511,24 +440,33 @@ impl Pool {
     }
 
     /// Takes what was read of `id`'s windows. Whether it changes who can serve.
+    ///
+    /// A window that is used up stops nobody by itself: there may be credits. Whether it does is
+    /// said by a refusal, or by the upstream when it is asked.
     pub fn read(&mut self, id: &SlotId, reading: &Reading, now: Moment) -> bool {
         let Some(slot) = self.find(id) else { return false };
         if !slot.usage.take(reading) {
             return false;
         }
-        // An answer names limits in passing; only who is asked for them says that one stops all.
-        let stops = reading.source == Source::Route && reading.limits.reached.is_some();
-        let window = slot.health.exhausted(&slot.usage, now.wall);
-        if reading.source == Source::Refusal {
-            return true;
+        let window = slot.usage.exhausted(now.wall);
+        match reading.source {
+            // It says itself how long it holds.
+            Source::Refusal => true,
+            Source::Route if reading.limits.reached.is_some() => {
+                let why = Why::UsageLimit { span: window.map(|window| window.span()) };
+                let fault = Fault { why, until: window.and_then(|window| window.resets_at) };
+                slot.health.failed(&slot.id, fault, reading.asked_at, now);
+                true
+            }
+            Source::Answer | Source::Route => {
+                let has_room = window.is_none() && !slot.usage.is_unknown(now.wall);
+                let ends_all = has_room
+                    && slot
+                        .health
+                        .saw_room(reading.asked_at, |why| matches!(why, Why::UsageLimit { .. }));
+                slot.saw_room_for_models(reading, now) || ends_all
+            }
         }
-        if window.is_some() || stops {
-            let why = Why::UsageLimit { span: window.map(|window| window.span()) };
-            let fault = Fault { why, until: window.and_then(|window| window.resets_at) };
-            slot.health.failed(&slot.id, fault, reading.asked_at, now);
-            return true;
-        }
-        slot.health.saw(reading.asked_at, !slot.usage.is_unknown(now.wall))
     }
 
     /// The models that `id`'s account may ask.
@@ -542,44 +480,48 @@ impl Pool {
     pub fn clear(&mut self, id: Option<&SlotId>) -> usize {
         let here = self.slots.iter_mut().filter(|slot| !slot.is_gone);
         let meant = here.filter(|slot| id.is_none_or(|id| slot.id == *id));
-        let rested = meant.filter(|slot| slot.health.rest().is_some());
-        rested.map(|slot| slot.health.clear()).count()
+        let rested = meant.filter(|slot| slot.health.rest().is_some() || !slot.by_model.is_empty());
+        rested.map(Slot::clear).count()
     }
 
     /// The login of `id` is another one now, perhaps of another account.
-    pub fn login_changed(&mut self, id: &SlotId, now: Moment) {
+    pub fn login_changed(&mut self, id: &SlotId) {
         if let Some(slot) = self.find(id) {
             slot.health.login_changed();
-            slot.health.doubt(now);
         }
     }
 
     /// `id` is about to be used for the account that `owner` is the digest of. If that is another
-    /// than before, nothing that is known of the slot is about it.
-    pub fn owned_by(&mut self, id: &SlotId, owner: u64) {
-        let Some(slot) = self.find(id) else { return };
+    /// than before, nothing that is known of the slot is about it. Whether it is another.
+    pub fn owned_by(&mut self, id: &SlotId, owner: u64) -> bool {
+        let Some(slot) = self.find(id) else { return false };
         let former = slot.owner.replace(owner);
-        if former.is_some_and(|former| former != owner) {
+        let is_other = former.is_some_and(|former| former != owner);
+        if is_other {
             slot.usage = Usage::default();
-            slot.health.clear();
+            slot.clear();
             slot.models = None;
             slot.last_error = None;
             self.affinity.forget(id);
         }
+        is_other
     }
 
     /// What is held against `id`, or against all, may be out of date.
     pub fn doubt(&mut self, id: Option<&SlotId>, now: Moment) {
         let meant = self.slots.iter_mut().filter(|slot| id.is_none_or(|id| slot.id == *id));
-        meant.for_each(|slot| slot.health.doubt(now));
+        for slot in meant {
+            slot.health.doubt(now);
+            slot.by_model.iter_mut().for_each(|(_, health)| health.doubt(now));
+        }
     }
 
     /// What `id` looks like to somebody who comes now.
     pub fn state(&self, slot: &Slot, now: Moment) -> Verdict {
         // A login that has died stays dead when the rest for it is over.
         let is_on = slot.wishes.is_enabled && !slot.wishes.is_paused;
-        if is_on && slot.resting().needs_login() {
-            return slot.resting();
+        if is_on && slot.resting(None).needs_login() {
+            return slot.resting(None);
         }
         let ask = Ask { session: None, model: None, tried: &[], only: None, since: now.instant };
         self.verdict(slot, ask, now)
@@ -591,12 +533,18 @@ impl Pool {
 }
 
 impl Slot {
+    /// Whose it was when it was last used, by a digest.
+    pub fn owner(&self) -> Option<u64> {
+        self.owner
+    }
+
     fn new(id: SlotId, wishes: Wishes) -> Self {
         Self {
             id,
             wishes,
             usage: Usage::default(),
             health: Health::default(),
+            by_model: Vec::new(),
             owner: None,
             models: None,
             in_flight: 0,
@@ -609,12 +557,81 @@ impl Slot {
         }
     }
 
-    fn resting(&self) -> Verdict {
-        let Some(rest) = self.health.rest() else { return Verdict::Ready };
+    /// How it fares with `model`, if that is another matter than how it fares.
+    fn with_model(&mut self, model: Option<&str>) -> Option<&mut Health> {
+        let model = model?;
+        let mut known = self.by_model.iter_mut();
+        known.find(|(name, _)| name.eq_ignore_ascii_case(model)).map(|(_, health)| health)
+    }
+
+    /// What there is to go by for `model`.
+    fn healths(&self, model: Option<&str>) -> impl Iterator<Item = &Health> {
+        let is_meant =
+            move |name: &str| model.is_some_and(|model| name.eq_ignore_ascii_case(model));
+        let with_model = self.by_model.iter().filter(move |(name, _)| is_meant(name));
+        std::iter::once(&self.health).chain(with_model.map(|(_, health)| health))
+    }
+
+    fn fitness(&self, model: Option<&str>, now: Moment) -> Fitness {
+        self.healths(model).map(|health| health.fitness(now)).max().unwrap_or(Fitness::Fit)
+    }
+
+    fn may_be_tried(&self, ask: Ask<'_>, now: Moment) -> bool {
+        self.healths(ask.model).all(|health| health.may_be_tried(ask.since, now))
+    }
+
+    /// How long it still rests.
+    fn left(&self, model: Option<&str>, now: Moment) -> Option<Duration> {
+        self.healths(model).filter_map(|health| health.left(now)).max()
+    }
+
+    fn fails_with(&mut self, model: &str, fault: Fault, sent: Instant, now: Moment) {
+        if self.with_model(Some(model)).is_none() {
+            if self.by_model.len() >= MOST_MODELS {
+                self.by_model.remove(0);
+            }
+            self.by_model.push((model.to_ascii_lowercase().into(), Health::default()));
+        }
+        let id = self.id.clone();
+        if let Some(health) = self.with_model(Some(model)) {
+            health.failed(&id, fault, sent, now);
+        }
+        self.by_model.retain(|(_, health)| health.rest().is_some());
+    }
+
+    /// Ends what is held against models whose limit has room by `reading`.
+    fn saw_room_for_models(&mut self, reading: &Reading, now: Moment) -> bool {
+        let has_room = |why: &Why| {
+            let Why::ModelLimit { limit } = why else { return false };
+            reading.limits.families.iter().any(|family| {
+                let windows = &family.windows;
+                family.id == *limit
+                    && family.id != MAIN
+                    && windows.iter().all(|window| window.left(now.wall) > 0.0)
+            })
+        };
+        let before = self.by_model.len();
+        for (_, health) in &mut self.by_model {
+            health.saw_room(reading.asked_at, has_room);
+        }
+        self.by_model.retain(|(_, health)| health.rest().is_some());
+        self.by_model.len() < before
+    }
+
+    /// Nothing is held against it any more.
+    fn clear(&mut self) {
+        self.health.clear();
+        self.by_model.clear();
+    }
+
+    fn resting(&self, model: Option<&str>) -> Verdict {
+        let rests = self.healths(model).filter_map(Health::rest);
+        let Some(rest) = rests.max_by_key(|rest| rest.weight()) else { return Verdict::Ready };
         let (until, is_evident) = (rest.until, rest.is_evident);
         match &rest.why {
             Why::UsageLimit { span } => Verdict::Exhausted { span: *span, until, is_evident },
-            Why::RateLimit
+            Why::ModelLimit { .. }
+            | Why::RateLimit
             | Why::Rejected
             | Why::Workspace
             | Why::NotIncluded

@@ -367,7 +367,7 @@ impl Simulation {
         self.pool.read(id, &account.reading(source, now), now);
         let Some(until) = full_until else { return false };
         let fault = Fault { why: Why::UsageLimit { span: None }, until: Some(wall(until)) };
-        self.pool.failed(id, fault, now.instant, now);
+        self.pool.failed(id, None, fault, (now.instant, now));
         self.pool.leave(id, *number);
         true
     }
@@ -376,7 +376,7 @@ impl Simulation {
     fn serve(&mut self, turn: Turn, session: Option<&str>, choice: Choice) {
         let Choice { id, number: place, .. } = choice;
         let now = moment(self.start, turn.at);
-        self.pool.answered(&id, now.instant, now);
+        self.pool.answered(&id, None, now.instant);
         if let Some(session) = session {
             self.pool.bind(session, &id, &[], now);
         }

@@ -269,6 +269,13 @@ impl Usage {
         self.floor(0.0, now)
     }
 
+    /// The same, unless something was bought to go on with.
+    pub fn spent(&self, now: Timestamp) -> Option<Window> {
+        let has_credit =
+            self.credits.as_ref().is_some_and(|credits| credits.available || credits.unlimited);
+        self.exhausted(now).filter(|_| !has_credit)
+    }
+
     /// The window of which no more than `floor` percent are left, and which resets last.
     pub fn floor(&self, floor: f64, now: Timestamp) -> Option<Window> {
         let windows = self.windows(now).into_iter();
@@ -368,6 +375,9 @@ mod tests {
         let usage = known(&[window(300, 100.0, 50), window(10_080, 100.0, 900)]);
         assert_eq!(usage.exhausted(at(10)), Some(window(10_080, 100.0, 900)));
         assert_eq!(usage.exhausted(at(900)), None);
+        assert_eq!(usage.spent(at(10)), usage.exhausted(at(10)));
+        let credits = Some(Credits { available: true, unlimited: false, balance: None });
+        assert_eq!(Usage { credits, ..usage }.spent(at(10)), None);
         let usage = known(&[window(300, 79.0, 50), window(10_080, 80.0, 900)]);
         assert_eq!(usage.floor(20.0, at(10)), Some(window(10_080, 80.0, 900)));
         assert_eq!(usage.floor(19.0, at(10)), None);

@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use super::usage;
 use crate::{
     object::Object,
-    slot::window::Limits,
+    slot::window::{Limits, MAIN},
     transport::{BoxError, SendError},
 };
 
@@ -110,9 +110,32 @@ pub struct Refusal {
 pub struct Fault {
     /// `None` when it came inside a stream.
     pub status: Option<u16>,
+    /// Its code; inside a stream its type, where it has none.
     pub code: Option<String>,
     pub message: Option<String>,
     pub retry_after: Option<Duration>,
+}
+
+impl Fault {
+    /// Whether the service says that it broke down, so that another try may fare better. What fails
+    /// inside a stream without saying so had been taken, and may have been paid for.
+    pub fn may_pass(&self) -> bool {
+        match self.status {
+            Some(status) => status >= 500,
+            None => self.code.as_deref().is_some_and(|code| BROKEN.contains(&code)),
+        }
+    }
+}
+
+impl UsageLimit {
+    /// The limit that is reached, if it is that of some models only: the account's own has room.
+    pub fn narrower(&self) -> Option<&str> {
+        let active = self.limits.active.as_deref().filter(|active| *active != MAIN)?;
+        let is_whole = |reached: &String| reached.starts_with("workspace_");
+        let own = self.limits.families.iter().find(|family| family.id == MAIN)?;
+        let has_room = own.windows.iter().all(|window| !window.is_used_up());
+        (has_room && !self.reached.as_ref().is_some_and(is_whole)).then_some(active)
+    }
 }
 
 /// What was waited for in vain.
@@ -163,6 +186,17 @@ impl Failure {
                 SendError::Lost(source) => Self::Cut(source.into()),
             },
             Err(error) => Self::Cut(error.into()),
+        }
+    }
+
+    /// The same, knowing what the head of the answer said is left.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        match self {
+            Self::UsageLimit(limit) if limit.limits == Limits::default() => {
+                Self::UsageLimit(Box::new(UsageLimit { limits, ..*limit }))
+            }
+            other => other,
         }
     }
 
@@ -301,6 +335,13 @@ const LIMITS: &[&str] = &[
 ];
 const TOO_OFTEN: &[&str] = &["rate_limit_exceeded", "rate_limit_error", "connector_rate_limit"];
 const OVERLOADED: &[&str] = &["server_is_overloaded", "slow_down"];
+const BROKEN: &[&str] = &[
+    "internal_error",
+    "internal_server_error",
+    "server_error",
+    "service_unavailable",
+    "service_unavailable_error",
+];
 const WORKSPACE: &[&str] = &["deactivated_workspace", "invalid_workspace_selected"];
 const TOKEN: &[&str] =
     &["token_expired", "token_invalidated", "token_revoked", "account_deactivated"];
@@ -425,9 +466,10 @@ impl Said {
     }
 
     fn fault(&self) -> Failure {
+        let kind = || self.fields.kind.clone().filter(|_| self.status.is_none());
         Failure::Service(Box::new(Fault {
             status: self.status.map(|status| status.as_u16()),
-            code: self.code(),
+            code: self.code().or_else(kind),
             message: self.fields.message.clone(),
             retry_after: self.wait,
         }))

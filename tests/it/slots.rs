@@ -260,8 +260,12 @@ async fn every_answer_says_what_is_left() {
         let slot = relay.slot(1).await;
         assert_eq!(slot["usage"]["fivePct"], left, "{slot}");
     }
-    // The last of it is served, and the next is refused here: nothing is asked in vain.
+    // The last of it is served. There may be credits, so the next is asked for; the one after that
+    // is refused here.
     assert_eq!(relay.say(Chat, "hello").await.status, 200);
+    assert_eq!(relay.slot(1).await["state"], "exhausted");
+    let refusal = relay.say(Chat, "hello").await.refusal();
+    assert_eq!(refusal.line(), "429 rate_limit_error usage_limit_reached");
     relay.simulator.clear();
     let refusal = relay.say(Chat, "hello").await.refusal();
     assert_eq!(refusal.line(), "429 rate_limit_error usage_limit_reached");

@@ -176,7 +176,7 @@ pub fn usage(session: &Session<'_>, set: &UsageSet) -> Result<(), Failure> {
     }
     let path = app::roster(&config).usage_file();
     let mut kept = usage::read(&path);
-    kept.insert(id.clone(), Kept { limits, read_at: now });
+    kept.insert(id.clone(), Kept { limits, read_at: now, owner: None });
     usage::write(&path, &kept).map_err(Failure::file("write", &path))?;
     ask::show(session, &config, Some(&id), set.json)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::*;
 use crate::slot::{
     week::Seeded,
-    window::{Family, Limits, MAIN, Window},
+    window::{Family, Limits, MAIN, Span, Window},
 };
 
 const SETTINGS: Settings = Settings {
@@ -113,7 +113,7 @@ fn all_sorts(t0: Moment) -> Pool {
         (10, fault(Why::NeedsLogin("its login is gone.".to_owned()), end)),
         (11, limit(end)),
     ] {
-        pool.failed(&id(number), fault, t0.instant, t0);
+        pool.failed(&id(number), None, fault, (t0.instant, t0));
     }
     pool.read(&id(12), &reading(&[(300, 85.0, 3_600)], t0), t0);
     let now = after(t0, 20);
@@ -224,7 +224,7 @@ fn a_dialogue_whose_slot_cannot_serve_goes_elsewhere_and_moves_only_when_that_is
     pool.leave(&own.id, own.number);
     pool.leave(&other.id, other.number);
     assert_eq!(glance(&mut pool, wanted, t0), "slot-1 by affinity", "spilling binds nobody");
-    pool.failed(&id(1), limit(Some(after(t0, 900))), t0.instant, t0);
+    pool.failed(&id(1), None, limit(Some(after(t0, 900))), (t0.instant, t0));
     assert_eq!(glance(&mut pool, wanted, t0), "slot-2 by ordered");
     pool.bind("a", &id(2), &[7, 9], t0);
     let moved = pool.choose(wanted, t0).expect("its new one");
@@ -298,7 +298,7 @@ fn the_reserve_is_kept_even_when_there_is_no_other_slot() {
     assert_eq!(keys(&none.looks), "slot-1 reserved");
     assert_eq!((none.is_full, none.wait), (false, Some(Duration::from_secs(5_000))));
     // Nor is there any hope beyond it.
-    pool.failed(&id(1), fault(Why::RateLimit, None), t0.instant, t0);
+    pool.failed(&id(1), None, fault(Why::RateLimit, None), (t0.instant, t0));
     let soon = after(t0, 1);
     assert_eq!(choose(&mut pool, ask(soon), soon), "slot-1 cooling");
     assert_eq!(choose(&mut pool, ask(soon), after(t0, 4_999)), "slot-1 reserved");
@@ -312,7 +312,7 @@ fn the_reserve_is_kept_even_when_there_is_no_other_slot() {
 fn after_a_rest_one_goes_first_and_the_others_follow_its_answer() {
     let t0 = start();
     let mut pool = plain(1);
-    pool.failed(&id(1), limit(Some(after(t0, 900))), t0.instant, t0);
+    pool.failed(&id(1), None, limit(Some(after(t0, 900))), (t0.instant, t0));
     let now = after(t0, 900);
     let probe = pool.choose(ask(now), now).expect("the first");
     assert!(probe.is_probe);
@@ -320,7 +320,7 @@ fn after_a_rest_one_goes_first_and_the_others_follow_its_answer() {
     assert_eq!((keys(&none.looks), none.is_full), ("slot-1 probed".to_owned(), true));
     pool.leave(&id(1), probe.number);
     assert!(pool.choose(ask(now), now).expect("it came to nothing").is_probe);
-    pool.answered(&id(1), now.instant, now);
+    pool.answered(&id(1), None, now.instant);
     assert!(!pool.choose(ask(now), now).expect("another").is_probe);
     assert_eq!(choose(&mut pool, ask(now), now), "slot-1 by ordered");
     let slot = pool.slot(&id(1)).expect("there");
@@ -333,7 +333,7 @@ fn when_nobody_is_left_the_one_that_comes_back_first_is_tried_once_a_minute() {
     let t0 = start();
     let mut pool = plain(3);
     for (number, seconds) in [(1, 9_000), (2, 5_000), (3, 7_000)] {
-        pool.failed(&id(number), limit(Some(after(t0, seconds))), t0.instant, t0);
+        pool.failed(&id(number), None, limit(Some(after(t0, seconds))), (t0.instant, t0));
     }
     let all = "slot-1 exhausted, slot-2 exhausted, slot-3 exhausted";
     let soon = after(t0, 59);
@@ -344,13 +344,13 @@ fn when_nobody_is_left_the_one_that_comes_back_first_is_tried_once_a_minute() {
     assert_eq!((&hope.id, hope.reason), (&id(2), Reason::Hope));
     let probed = "slot-1 exhausted, slot-2 probed, slot-3 exhausted";
     assert_eq!(choose(&mut pool, ask(now), now), probed, "one at a time");
-    pool.failed(&id(2), limit(Some(after(t0, 5_000))), now.instant, now);
+    pool.failed(&id(2), None, limit(Some(after(t0, 5_000))), (now.instant, now));
     pool.leave(&id(2), hope.number);
     let tried = [id(2)];
     let again = Ask { tried: &tried, ..ask(now) };
     let all = "slot-1 exhausted, slot-2 tried, slot-3 exhausted";
     assert_eq!(choose(&mut pool, again, now), all, "one is enough for one request");
-    pool.answered(&id(3), now.instant, now);
+    pool.answered(&id(3), None, now.instant);
     assert_eq!(glance(&mut pool, ask(now), now), "slot-3 by ordered");
 }
 
@@ -366,14 +366,14 @@ fn it_is_said_how_long_it_takes_until_one_serves_again() {
     ] {
         let mut pool = plain(faults.len());
         for (number, fault) in (1..).zip(faults) {
-            pool.failed(&id(number), fault, t0.instant, t0);
+            pool.failed(&id(number), None, fault, (t0.instant, t0));
         }
         let none = pool.choose(ask(t0), t0).expect_err("nobody");
         assert_eq!((none.wait, none.is_full), (seconds.map(Duration::from_secs), false));
     }
     // The clock on which the rest ends first counts, as when the machine has slept.
     let mut pool = plain(1);
-    pool.failed(&id(1), limit(in_time(500)), t0.instant, t0);
+    pool.failed(&id(1), None, limit(in_time(500)), (t0.instant, t0));
     let slept = Moment { wall: after(t0, 300).wall, ..after(t0, 10) };
     let none = pool.choose(ask(t0), slept).expect_err("it rests");
     assert_eq!(none.wait, Some(Duration::from_secs(200)));
@@ -382,24 +382,142 @@ fn it_is_said_how_long_it_takes_until_one_serves_again() {
 }
 
 #[test]
-fn what_is_read_ends_a_slots_turn_and_gives_it_back() {
+fn a_window_that_is_used_up_stops_nobody_until_somebody_says_so() {
     let t0 = start();
-    let mut pool = plain(1);
+    let mut pool = pool(
+        Settings { policy: Policy::BestWeekThenFiveHours, ..SETTINGS },
+        &vec![Wishes::default(); 2],
+    );
     let used = |used, now| reading(&[(300, used, 900), (10_080, 10.0, 9_000)], now);
-    assert!(!pool.read(&id(1), &used(99.0, t0), t0));
-    assert_eq!(glance(&mut pool, ask(t0), t0), "slot-1 by ordered");
+    // There may be credits: it is only the last one to be asked.
+    assert!(!pool.read(&id(1), &used(100.0, t0), t0));
+    pool.read(&id(2), &used(50.0, t0), t0);
+    assert_eq!(glance(&mut pool, ask(t0), t0), "slot-2 by best-week-then-5h");
+    let wanted = Ask { tried: &[id(2)], ..ask(t0) };
+    assert_eq!(glance(&mut pool, wanted, t0), "slot-1 by best-week-then-5h");
+    // The upstream was asked, and says so.
     let later = after(t0, 10);
-    assert!(pool.read(&id(1), &used(100.0, later), later));
-    let none = pool.choose(ask(t0), later).expect_err("used up");
+    let mut told = used(100.0, later);
+    told.source = Source::Route;
+    assert!(!pool.read(&id(1), &told, later));
+    told.limits.reached = Some("rate_limit_reached".to_owned());
+    assert!(pool.read(&id(1), &told, later));
+    let none = pool.choose(Ask { tried: &[id(2)], ..ask(t0) }, later).expect_err("used up");
     let until = after(later, 900).wall;
     let exhausted = Verdict::Exhausted { span: Some(Span::FiveHours), until, is_evident: true };
-    assert_eq!(none.looks, [Look { id: id(1), verdict: exhausted }]);
+    assert_eq!(none.looks[0], Look { id: id(1), verdict: exhausted });
     assert!(!pool.read(&id(1), &used(50.0, t0), later), "it is older");
-    assert_eq!(choose(&mut pool, ask(t0), later), "slot-1 exhausted");
+    assert_eq!(pool.slot(&id(1)).map(|slot| pool.state(slot, later).key()), Some("exhausted"));
     let latest = after(t0, 20);
     assert!(pool.read(&id(1), &used(50.0, latest), latest));
-    assert_eq!(glance(&mut pool, ask(t0), latest), "slot-1 by ordered");
+    assert_eq!(glance(&mut pool, wanted, latest), "slot-1 by best-week-then-5h");
     assert!(!pool.read(&id(9), &used(50.0, latest), latest), "nobody is called so");
+}
+
+/// One model's own limit once stopped the whole account.
+#[test]
+fn a_limit_of_one_model_stops_that_model_alone() {
+    let t0 = start();
+    let mut pool = plain(2);
+    let spark = |now: Moment| Ask { model: Some("spark"), ..ask(now) };
+    let limit = || Why::ModelLimit { limit: "codex_bengalfox".to_owned() };
+    let until = Some(after(t0, 900));
+    pool.failed(&id(1), Some("Spark"), fault(limit(), until), (t0.instant, t0));
+    assert_eq!(glance(&mut pool, spark(t0), t0), "slot-2 by ordered");
+    assert_eq!(glance(&mut pool, Ask { model: Some("m"), ..ask(t0) }, t0), "slot-1 by ordered");
+    assert_eq!(glance(&mut pool, ask(t0), t0), "slot-1 by ordered");
+    let none = pool.choose(Ask { tried: &[id(2)], ..spark(t0) }, t0).expect_err("both");
+    assert_eq!(keys(&none.looks), "slot-1 cooling, slot-2 tried");
+    assert_eq!(none.wait, Some(Duration::from_secs(900)));
+    // What another model is answered says nothing about it; what it is answered does.
+    pool.answered(&id(1), Some("m"), after(t0, 1).instant);
+    assert_eq!(glance(&mut pool, spark(t0), after(t0, 2)), "slot-2 by ordered");
+    let now = after(t0, 900);
+    let probe = pool.choose(spark(now), now).expect("its time is over");
+    assert!(probe.is_probe && probe.id == id(1));
+    assert_eq!(glance(&mut pool, spark(now), now), "slot-2 by ordered", "one goes first");
+    assert_eq!(glance(&mut pool, ask(now), now), "slot-1 by ordered");
+    pool.answered(&id(1), Some("spark"), now.instant);
+    pool.leave(&id(1), probe.number);
+    assert_eq!(glance(&mut pool, spark(now), now), "slot-1 by ordered");
+    // A reading of that limit ends it as well.
+    pool.failed(&id(1), Some("spark"), fault(limit(), Some(after(now, 900))), (now.instant, now));
+    let later = after(now, 5);
+    let mut read = reading(&[(300, 10.0, 900)], later);
+    assert!(!pool.read(&id(1), &read, later));
+    assert_eq!(glance(&mut pool, spark(later), later), "slot-2 by ordered");
+    read.limits.families[0].id = "codex_bengalfox".to_owned();
+    assert!(pool.read(&id(1), &read, later));
+    assert_eq!(glance(&mut pool, spark(later), later), "slot-1 by ordered");
+    for n in 0..99 {
+        pool.failed(&id(1), Some(&n.to_string()), fault(limit(), until), (t0.instant, t0));
+    }
+    assert!(pool.slots[0].by_model.len() <= MOST_MODELS);
+}
+
+/// A request that thinks for minutes once held up all others after a rest.
+#[test]
+fn whoever_goes_first_holds_up_the_others_for_seconds_only() {
+    let t0 = start();
+    let mut pool = plain(1);
+    pool.failed(&id(1), None, limit(Some(after(t0, 900))), (t0.instant, t0));
+    let now = after(t0, 900);
+    assert!(pool.choose(ask(now), now).expect("the first").is_probe);
+    let none = pool.choose(ask(now), after(now, 1)).expect_err("the second");
+    assert_eq!((none.is_full, none.wait), (true, Some(Duration::from_secs(2))));
+    let later = after(now, 3);
+    let second = pool.choose(ask(later), later).expect("it was not refused");
+    assert!(!second.is_probe);
+    pool.failed(&id(1), None, limit(Some(after(t0, 9_000))), (now.instant, later));
+    assert_eq!(choose(&mut pool, ask(later), later), "slot-1 exhausted");
+    // Where there was only hope, nobody follows before it is answered.
+    let now = after(later, 60);
+    assert_eq!(choose(&mut pool, ask(now), now), "slot-1 by last-hope");
+    assert_eq!(choose(&mut pool, ask(now), after(now, 9)), "slot-1 exhausted");
+}
+
+#[test]
+fn a_fault_of_another_kind_ends_no_rest() {
+    let t0 = start();
+    let mut pool = plain(1);
+    pool.failed(&id(1), None, limit(Some(after(t0, 9_000))), (t0.instant, t0));
+    let now = after(t0, 60);
+    assert_eq!(choose(&mut pool, ask(now), now), "slot-1 by last-hope");
+    pool.failed(&id(1), None, fault(Why::RateLimit, None), (now.instant, now));
+    assert_eq!(choose(&mut pool, ask(now), after(now, 30)), "slot-1 exhausted");
+    // A login that has died is what the owner must hear of; mended, the rest is as it was.
+    let gone = Why::NeedsLogin("it is gone.".to_owned());
+    pool.failed(&id(1), None, fault(gone, None), (now.instant, now));
+    assert_eq!(choose(&mut pool, ask(t0), now), "slot-1 needs_login");
+    pool.login_changed(&id(1));
+    assert_eq!(choose(&mut pool, ask(t0), after(now, 40)), "slot-1 exhausted");
+    assert!(!pool.owned_by(&id(1), 7) && !pool.owned_by(&id(1), 7));
+    assert!(pool.owned_by(&id(1), 8), "another account's");
+    assert_eq!(choose(&mut pool, ask(now), now), "slot-1 by ordered");
+}
+
+#[test]
+fn what_was_asked_too_often_is_not_cut_short_by_what_is_left() {
+    let t0 = start();
+    let mut pool = plain(1);
+    pool.failed(&id(1), None, fault(Why::RateLimit, Some(after(t0, 90))), (t0.instant, t0));
+    let later = after(t0, 5);
+    assert!(!pool.read(&id(1), &reading(&[(300, 10.0, 900)], later), later));
+    assert_eq!(choose(&mut pool, ask(t0), later), "slot-1 cooling");
+}
+
+#[test]
+fn the_state_of_a_turn_goes_back_to_its_giver_only() {
+    let t0 = start();
+    let mut pool = plain(2);
+    pool.gave_turn(7, &id(1), t0);
+    assert!(pool.has_given_turn(7, "a", &id(1), t0));
+    assert!(!pool.has_given_turn(7, "a", &id(2), t0));
+    // What nobody knows is the slot's that has the dialogue, if it had it before.
+    assert!(!pool.has_given_turn(8, "a", &id(1), t0));
+    pool.bind("a", &id(1), &[], t0);
+    assert!(!pool.has_given_turn(8, "a", &id(1), t0), "it was a stranger's");
+    assert!(pool.has_given_turn(9, "a", &id(1), t0));
 }
 
 #[test]
@@ -410,7 +528,7 @@ fn a_limit_without_a_window_is_that_of_the_window_that_is_used_up() {
     let refusal = Reading { source: Source::Refusal, ..windows };
     assert!(pool.read(&id(1), &refusal, t0));
     assert_eq!(glance(&mut pool, ask(t0), t0), "slot-1 by ordered", "the failure says the rest");
-    pool.failed(&id(1), limit(None), t0.instant, t0);
+    pool.failed(&id(1), None, limit(None), (t0.instant, t0));
     let slot = pool.slot(&id(1)).expect("there");
     let until = after(t0, 900).wall;
     let exhausted = Verdict::Exhausted { span: Some(Span::FiveHours), until, is_evident: true };
@@ -427,7 +545,7 @@ fn the_slots_are_those_that_are_listed_and_what_is_known_of_them_stays() {
     };
     let names = |pool: &Pool| -> Vec<_> { pool.slots().map(|slot| slot.id.clone()).collect() };
     let held = pool.choose(ask(t0), t0).expect("the first");
-    pool.failed(&id(2), limit(Some(after(t0, 900))), t0.instant, t0);
+    pool.failed(&id(2), None, limit(Some(after(t0, 900))), (t0.instant, t0));
     pool.reconcile(&listed(&[4, 2]));
     assert_eq!(names(&pool), [id(4), id(2)]);
     assert!(pool.slot(&held.id).is_none(), "it serves nobody any more");
@@ -486,6 +604,7 @@ struct Held {
     number: u64,
     is_probe: bool,
     session: Option<&'static str>,
+    model: Option<&'static str>,
     sent: Instant,
 }
 
@@ -500,8 +619,11 @@ struct History {
     set_by: i64,
     listed: Vec<(SlotId, Wishes)>,
     held: Vec<Held>,
-    /// Slots on which somebody goes first, alone, and of which nothing was heard since.
-    probed: HashSet<SlotId>,
+    /// Slots on which somebody goes first, alone, and of which nothing was heard since; and since
+    /// when.
+    probed: HashMap<SlotId, Instant>,
+    /// Slots that may rest for one model, of which that is not counted.
+    narrowed: HashSet<SlotId>,
     bound: HashMap<&'static str, (SlotId, Instant)>,
     /// How often what happened.
     seen: BTreeMap<&'static str, u32>,
@@ -522,7 +644,8 @@ impl History {
             set_by: 0,
             listed: Vec::new(),
             held: Vec::new(),
-            probed: HashSet::new(),
+            probed: HashMap::new(),
+            narrowed: HashSet::new(),
             bound: HashMap::new(),
             seen: BTreeMap::new(),
         };
@@ -586,7 +709,7 @@ impl History {
             Ok(choice) => {
                 self.must_be_allowed(ask, &choice.id);
                 self.must_stay(ask, &choice);
-                self.enter(session, only.as_ref(), choice);
+                self.enter((session, model), only.as_ref(), choice);
             }
             Err(none) => {
                 self.see("none");
@@ -596,20 +719,30 @@ impl History {
     }
 
     /// Takes down that `choice` was made.
-    fn enter(&mut self, session: Option<&'static str>, only: Option<&SlotId>, choice: Choice) {
+    fn enter(
+        &mut self,
+        (session, model): (Option<&'static str>, Option<&'static str>),
+        only: Option<&SlotId>,
+        choice: Choice,
+    ) {
         let Choice { id, reason, number, is_probe, .. } = choice;
         self.see(match reason {
             Reason::Affinity => "affinity",
             Reason::Policy(_) => "policy",
             Reason::Hope => "hope",
         });
-        self.must(only.is_some() || !self.probed.contains(&id), "two go first");
+        let now = self.now.instant;
+        let is_waited_for =
+            |since: &Instant| now.saturating_duration_since(*since) < Duration::from_secs(3);
+        let is_alone = !self.probed.get(&id).is_some_and(is_waited_for);
+        let is_counted = !self.narrowed.contains(&id);
+        self.must(!is_counted || only.is_some() || is_alone, "two go first");
         if is_probe {
             self.see("probe");
-            let is_alone = self.probed.insert(id.clone());
-            self.must(is_alone, "two go first");
+            self.probed.insert(id.clone(), now);
+            self.must(!is_counted || is_alone, "two go first");
         }
-        self.held.push(Held { id, number, is_probe, session, sent: self.now.instant });
+        self.held.push(Held { id, number, is_probe, session, model, sent: self.now.instant });
     }
 
     fn must_be_allowed(&self, ask: Ask<'_>, id: &SlotId) {
@@ -661,19 +794,22 @@ impl History {
     /// Nobody could serve, and after the wait that is told somebody can, as far as is known now.
     fn must_be_needed(&self, ask: Ask<'_>, none: &NoSlot) {
         let is_able = |slot: &Slot| {
-            let is_fit = slot.health.rest().is_none();
+            let is_fit = slot.healths(ask.model).all(|health| health.rest().is_none());
             is_fit && self.has_place(slot.in_flight) && self.may(slot, ask)
         };
         self.must(!self.pool.slots().any(is_able), "who could serve is not chosen");
         let Some(wait) = none.wait else { return };
+        let was_probed = none.looks.iter().any(|look| matches!(look.verdict, Verdict::Probed(_)));
         self.must(wait <= Duration::from_secs(32 * u64::from(DAY)), "a wait without end");
         let span = SignedDuration::try_from(wait).expect("days");
         let later = Moment { wall: self.now.wall + span, instant: self.now.instant + wait };
         if let Err(none) = self.pool.clone().choose(ask, later) {
-            // Behind a rest there may be a reading, or whoever was there before.
+            // Behind a rest there may be a reading, or whoever was there before. Of somebody who
+            // went on a hope nothing may be heard.
             let is_behind =
                 |look: &Look| matches!(look.verdict, Verdict::Reserved { .. } | Verdict::Full);
-            self.must(none.looks.iter().any(is_behind), "the wait is over for nothing");
+            let is_behind = none.looks.iter().any(is_behind) || was_probed;
+            self.must(is_behind, "the wait is over for nothing");
         }
     }
 
@@ -701,7 +837,7 @@ impl History {
     fn outcome(&mut self, held: &Held) {
         match self.dice.below(10) {
             0..5 => {
-                self.pool.answered(&held.id, held.sent, self.now);
+                self.pool.answered(&held.id, held.model, held.sent);
                 if let Some(session) = held.session {
                     self.pool.bind(session, &held.id, &[], self.now);
                     self.bound.insert(session, (held.id.clone(), self.now.instant));
@@ -709,7 +845,11 @@ impl History {
             }
             5..8 => {
                 let fault = self.fault();
-                self.pool.failed(&held.id, fault, held.sent, self.now);
+                if matches!(fault.why, Why::ModelLimit { .. }) {
+                    self.see("narrowed");
+                    self.narrowed.insert(held.id.clone());
+                }
+                self.pool.failed(&held.id, held.model, fault, (held.sent, self.now));
             }
             _ => return,
         }
@@ -723,6 +863,7 @@ impl History {
             Why::RateLimit,
             Why::Rejected,
             Why::NeedsLogin("it is gone".to_owned()),
+            Why::ModelLimit { limit: "narrow".to_owned() },
         ]);
         let seconds = i64::from(self.dice.below(40 * DAY)) - i64::from(DAY);
         let until = self.one_in(2).then(|| self.now.wall + SignedDuration::from_secs(seconds));
@@ -791,7 +932,7 @@ impl History {
     fn clear(&mut self) {
         let meant = self.one_in(2).then(|| self.some());
         self.pool.clear(meant.as_ref());
-        self.probed.retain(|id| meant.as_ref().is_some_and(|meant| meant != id));
+        self.probed.retain(|id, _| meant.as_ref().is_some_and(|meant| meant != id));
     }
 
     fn doubt(&mut self) {
@@ -853,7 +994,7 @@ fn no_history_breaks_a_promise() {
         }
     }
     // What never happens proves nothing.
-    for what in ["affinity", "policy", "hope", "none", "probe"] {
+    for what in ["affinity", "policy", "hope", "none", "probe", "narrowed"] {
         assert!(seen.get(what).is_some_and(|count| *count > 100), "{what}: {seen:?}");
     }
 }

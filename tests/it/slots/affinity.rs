@@ -136,28 +136,40 @@ async fn a_dialogue_that_moves_leaves_behind_what_the_other_cannot_read() {
     }
 }
 
+/// In codex-lb a turn's state went to whoever served the next request.
 #[tokio::test]
 async fn the_state_of_a_turn_stays_with_its_account() {
     let relay = relay(&["first", "second"]).await;
-    let ask = |state: &'static str| {
+    let ask = async |state: &str| {
         let body = json!({"model": "gpt-5.4", "input": "x", "stream": true,
                           "prompt_cache_key": "k"});
-        Ask::post(Responses.path(), body.to_string())
+        let ask = Ask::post(Responses.path(), body.to_string())
             .bearer(TOKEN)
             .header("content-type", "application/json")
-            .header("originator", "codex_cli_rs")
-            .header("x-codex-turn-state", state)
+            .header("originator", "codex_cli_rs");
+        let reply = match state {
+            "" => relay.ask(&ask).await,
+            state => relay.ask(&ask.header("x-codex-turn-state", state)).await,
+        };
+        assert_eq!(reply.status, 200);
+        let given = reply.header("x-codex-turn-state").unwrap_or_default().to_owned();
+        let requests = relay.upstream_requests();
+        let sent = requests.iter().map(|it| it.header("x-codex-turn-state").unwrap_or_default());
+        let sent: Vec<_> = sent.map(str::to_owned).collect();
+        relay.simulator.clear();
+        (sent, given)
     };
-    relay.ask(&ask("one")).await;
+    // Of a turn that began before the relay did nothing is known.
+    assert_eq!(ask("from-elsewhere").await.0, [""]);
+    assert_eq!(ask("from-elsewhere").await.0, [""], "nor is it this account's later");
+    let (_, first) = ask("").await;
+    assert_eq!(ask(&first).await.0, [first.clone()]);
     relay.simulator.set_used("first", 100, 5);
-    relay.ask(&ask("two")).await;
-    relay.ask(&ask("three")).await;
-    let requests = relay.upstream_requests();
-    let states: Vec<_> = requests
-        .iter()
-        .map(|request| request.header("x-codex-turn-state").unwrap_or("none"))
-        .collect();
-    assert_eq!(states, ["one", "two", "none", "three"], "the first account is asked in between");
+    let (sent, second) = ask(&first).await;
+    assert_eq!(sent, [first.clone(), String::new()], "the first account is asked in between");
+    assert!(!second.is_empty() && second != first);
+    assert_eq!(ask(&second).await.0, [second]);
+    assert_eq!(ask(&first).await.0, [""]);
 }
 
 #[tokio::test]

@@ -1,0 +1,270 @@
+//! The line of those who wait for a place in a slot.
+//!
+//! First come, first served, as far as each can be served: who wants what nobody can give yet holds
+//! up nobody behind him. Who waits is looked after whenever something changes, and when time alone
+//! may have changed something; for that one task sees to the whole line as long as there is one.
+//!
+//! **Invariant:** nobody who comes later gets what somebody in the line could have had.
+//! **Invariant:** the line is bounded, and everybody in it is answered by his deadline.
+//! **Invariant:** nobody is turned away for the length of the line while a slot can serve him.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::slots::{Lease, Slots, State};
+use crate::slot::{
+    SlotId,
+    pool::{Ask, NoSlot},
+};
+
+/// Two looks that time alone is the reason for are no closer.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// What somebody wants a slot for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub session: Option<String>,
+    pub model: Option<String>,
+    /// These have been asked already. Whoever has tried one waits for places only.
+    pub tried: Vec<SlotId>,
+    pub only: Option<SlotId>,
+}
+
+impl Wanted {
+    fn ask(&self, since: Instant) -> Ask<'_> {
+        Ask {
+            session: self.session.as_deref(),
+            model: self.model.as_deref(),
+            tried: &self.tried,
+            only: self.only.as_ref(),
+            since,
+        }
+    }
+
+    /// Whether whoever wants this is turned away where the other is: a dialogue only says who
+    /// comes first among those who can serve.
+    fn is_like(&self, other: &Self) -> bool {
+        self.model == other.model && self.tried == other.tried && self.only == other.only
+    }
+}
+
+/// Those who wait, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Line {
+    waiters: VecDeque<Waiter>,
+    tickets: u64,
+    /// When somebody is to be looked after again although nothing changes.
+    next_look: Option<Instant>,
+    /// Whether a task sees to it.
+    is_seen_to: bool,
+}
+
+struct Waiter {
+    ticket: u64,
+    wanted: Wanted,
+    since: Instant,
+    deadline: Instant,
+    send: oneshot::Sender<Taken>,
+}
+
+type Taken = Result<Lease, NoSlot>;
+
+/// Those of a line who were answered, to be told when nothing is locked any more.
+#[must_use]
+struct Served(Vec<(oneshot::Sender<Taken>, Taken)>);
+
+impl Served {
+    /// Whoever has left in between gives the place back by not taking it.
+    fn tell(self) {
+        for (send, taken) in self.0 {
+            drop(send.send(taken));
+        }
+    }
+}
+
+impl Slots {
+    /// A place for `wanted`, waiting for one if it can be expected in time.
+    ///
+    /// # Errors
+    ///
+    /// When nobody can serve it.
+    pub async fn take(&self, wanted: Wanted) -> Result<Lease, NoSlot> {
+        let since = self.0.clock.instant();
+        let deadline = since + self.settings().patience;
+        let (served, taken) = {
+            let mut state = self.0.state.lock();
+            // Time may have freed what somebody in the line waits for.
+            let is_due = state.line.next_look.is_some_and(|next| next <= since);
+            let served = if is_due { self.look_after(&mut state) } else { Served(Vec::new()) };
+            (served, self.enter(&mut state, wanted, since, deadline))
+        };
+        served.tell();
+        let (ticket, receive) = match taken {
+            Entered::Answered(taken) => return taken,
+            Entered::Waits { ticket, receive } => (ticket, receive),
+        };
+        let _place = InLine { slots: self, ticket };
+        let gone = || Err(NoSlot { looks: Vec::new(), is_full: true, wait: None });
+        receive.await.unwrap_or_else(|_| gone())
+    }
+
+    /// Serves `wanted` at once, or gives it a place in the line.
+    fn enter(
+        &self,
+        state: &mut State,
+        wanted: Wanted,
+        since: Instant,
+        deadline: Instant,
+    ) -> Entered {
+        let none = match self.choose(state, &wanted, since) {
+            Err(none) if is_worth_waiting(&none, &wanted, (since, deadline)) => none,
+            taken => return Entered::Answered(taken),
+        };
+        if state.line.waiters.len() >= self.settings().waiting {
+            return Entered::Answered(Err(NoSlot { is_full: true, ..none }));
+        }
+        state.line.tickets += 1;
+        let ticket = state.line.tickets;
+        let (send, receive) = oneshot::channel();
+        state.line.waiters.push_back(Waiter { ticket, wanted, since, deadline, send });
+        self.look_at(state, look_at(none.wait, (since, deadline)));
+        if !state.line.is_seen_to {
+            state.line.is_seen_to = true;
+            tokio::spawn(see_to_line(self.clone()));
+        }
+        Entered::Waits { ticket, receive }
+    }
+
+    /// Sees to it that the line is looked after at `at`, or before.
+    fn look_at(&self, state: &mut State, at: Instant) {
+        let next = &mut state.line.next_look;
+        if next.is_none_or(|next| at < next) {
+            *next = Some(at);
+            self.0.bell.notify_one();
+        }
+    }
+
+    fn choose(&self, state: &mut State, wanted: &Wanted, since: Instant) -> Taken {
+        let choice = state.pool.choose(wanted.ask(since), self.now())?;
+        let Some(account) = state.accounts.get(&choice.id).cloned() else {
+            state.pool.leave(&choice.id, choice.number);
+            return Err(NoSlot { looks: choice.looks, is_full: false, wait: None });
+        };
+        Ok(Lease { slots: self.clone(), account, choice })
+    }
+
+    /// Hands what is free to those who wait, in their order.
+    pub(super) fn serve_line(&self) {
+        let served = {
+            let mut state = self.0.state.lock();
+            if state.line.waiters.is_empty() {
+                return;
+            }
+            self.look_after(&mut state)
+        };
+        served.tell();
+    }
+
+    fn look_after(&self, state: &mut State) -> Served {
+        let now = self.0.clock.instant();
+        let mut served = Vec::new();
+        // What was in vain for one is in vain for others who want the same.
+        let mut in_vain: Vec<(Wanted, Option<Duration>)> = Vec::new();
+        let mut next: Option<Instant> = None;
+        for waiter in std::mem::take(&mut state.line.waiters) {
+            let times = (now, waiter.deadline);
+            let known = in_vain.iter().find(|(wanted, _)| wanted.is_like(&waiter.wanted));
+            let wait = match known.filter(|_| now < waiter.deadline) {
+                Some((_, wait)) => *wait,
+                None => match self.choose(state, &waiter.wanted, waiter.since) {
+                    Err(none) if is_worth_waiting(&none, &waiter.wanted, times) => {
+                        // Who came later may hope for what the first may not.
+                        if none.is_full {
+                            in_vain.push((waiter.wanted.clone(), none.wait));
+                        }
+                        none.wait
+                    }
+                    taken => {
+                        served.push((waiter.send, taken));
+                        continue;
+                    }
+                },
+            };
+            let at = look_at(wait, times);
+            next = Some(next.map_or(at, |next| next.min(at)));
+            state.line.waiters.push_back(waiter);
+        }
+        state.line.next_look = None;
+        if let Some(next) = next {
+            self.look_at(state, next);
+        }
+        Served(served)
+    }
+
+    /// How many wait for a place.
+    pub fn n_waiting(&self) -> usize {
+        self.0.state.lock().line.waiters.len()
+    }
+}
+
+/// What becomes of somebody who comes.
+enum Entered {
+    Answered(Taken),
+    Waits { ticket: u64, receive: oneshot::Receiver<Taken> },
+}
+
+/// Looks after the line whenever time may have changed something, until nobody waits.
+async fn see_to_line(slots: Slots) {
+    loop {
+        let next = {
+            let mut state = slots.0.state.lock();
+            if state.line.waiters.is_empty() {
+                state.line.is_seen_to = false;
+                state.line.next_look = None;
+                return;
+            }
+            state.line.next_look
+        };
+        let Some(next) = next else {
+            slots.serve_line();
+            continue;
+        };
+        tokio::select! {
+            biased;
+            () = slots.0.bell.notified() => {}
+            () = tokio::time::sleep_until(next.into()) => slots.serve_line(),
+        }
+    }
+}
+
+/// When somebody who was told to expect a slot in `wait` is to be looked after again.
+fn look_at(wait: Option<Duration>, (now, deadline): (Instant, Instant)) -> Instant {
+    wait.map_or(deadline, |wait| deadline.min(now + wait.max(LEAST)))
+}
+
+fn is_worth_waiting(none: &NoSlot, wanted: &Wanted, (now, deadline): (Instant, Instant)) -> bool {
+    let ends_in_time = || none.wait.is_some_and(|wait| now + wait < deadline);
+    now < deadline && (none.is_full || wanted.tried.is_empty() && ends_in_time())
+}
+
+/// Somebody's place in the line, which he leaves when he does not wait any longer.
+struct InLine<'a> {
+    slots: &'a Slots,
+    ticket: u64,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        let mut state = self.slots.0.state.lock();
+        let waiters = &mut state.line.waiters;
+        let place = waiters.iter().position(|waiter| waiter.ticket == self.ticket);
+        let left = place.and_then(|n| waiters.remove(n));
+        drop(state);
+        // Not under the lock: what it holds may be a lease.
+        drop(left);
+    }
+}
