@@ -138,7 +138,8 @@ impl Simulator {
     /// something: `team` is another workspace of the user of `first`; `fedramp`, `free`, `pro` and
     /// `unknown-plan` are what they say; `deactivated` gets 402, `spent` gets 429
     /// `usage_limit_reached`, `not-included` 429 `usage_not_included` and `overloaded` 503
-    /// `server_is_overloaded` for every turn. The turns of `spent-stream` and `overloaded-stream`
+    /// `server_is_overloaded` for every turn; `narrow` gets 429 for the one model that has a limit of
+    /// its own. The turns of `spent-stream` and `overloaded-stream`
     /// begin and then fail; what they have used does not show it.
     pub fn stored_login_for(&self, account: &str) -> String {
         let world = self.world();

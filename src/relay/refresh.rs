@@ -241,11 +241,14 @@ fn spread(id: &SlotId) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::{
         clock::Clock,
         slot::{
             affinity,
+            health::{Fault, Why},
             policy::Policy,
             pool,
             window::{Family, MAIN, Window},
@@ -295,7 +298,11 @@ mod tests {
         let second = SlotId::numbered(2);
         watch.asked.insert(second.clone(), t0.instant);
         assert!(watch.due(&pool, settings, after(t0, 59)).is_empty());
-        assert_eq!(watch.due(&pool, settings, after(t0, 60)), [second]);
+        assert_eq!(watch.due(&pool, settings, after(t0, 60)), slice::from_ref(&second));
+        // For a login that is not accepted it would be renewed each time.
+        let rejected = Fault { why: Why::Rejected, until: None };
+        pool.failed(&second, None, rejected, (t0.instant, t0));
+        assert!(watch.due(&pool, settings, after(t0, 60)).is_empty());
         // The window has reset.
         assert!(watch.due(&pool, settings, after(t0, 105)).contains(&first));
     }

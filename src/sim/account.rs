@@ -45,6 +45,8 @@ pub(super) enum Trouble {
     Spent,
     /// Every turn begins and then fails with `usage_limit_reached`.
     SpentInside,
+    /// Every turn of one model is refused, whose own limit is reached: 429 `usage_limit_reached`.
+    Narrow,
     /// The plan has no Codex: 429 `usage_not_included`.
     NotIncluded,
     /// Every turn is refused: 503 `server_is_overloaded`.
@@ -65,6 +67,7 @@ impl Account {
             "deactivated" => ("team", Trouble::Deactivated),
             "spent" => ("plus", Trouble::Spent),
             "spent-stream" => ("plus", Trouble::SpentInside),
+            "narrow" => ("pro", Trouble::Narrow),
             "not-included" => ("free", Trouble::NotIncluded),
             "overloaded" => ("plus", Trouble::Overloaded),
             "overloaded-stream" => ("plus", Trouble::OverloadedInside),

@@ -39,6 +39,9 @@ impl Simulator {
         if let Some(instead) = &step.instead {
             return Err(self.instead(instead, &asked, &world, presence));
         }
+        if asked.account.trouble == Trouble::Narrow && !asked.model.is_general() {
+            return Err(self.narrow(&asked, &world, presence));
+        }
         Ok(self.stream(&asked, &step, &world, presence))
     }
 
@@ -53,6 +56,7 @@ impl Simulator {
             Trouble::Overloaded => return Err(answer::instead(&Instead::Overloaded, about)),
             Trouble::None
             | Trouble::Deactivated
+            | Trouble::Narrow
             | Trouble::SpentInside
             | Trouble::OverloadedInside => match meter.limit() {
                 Some(limit) => (limited(limit), meter),
@@ -76,6 +80,15 @@ impl Simulator {
             step.apply(name)?;
         }
         Ok(step)
+    }
+
+    /// The refusal of a model that has a limit of its own.
+    fn narrow(&self, asked: &Asked, world: &World, mut presence: Presence) -> Answer {
+        presence.finish();
+        let about =
+            Circumstances { account: &asked.account, model: &asked.model.slug, now: self.unix() };
+        let answer = Answer::json(429, &usage_limit(Limit::Both(LIMIT_SECONDS), about));
+        answer.with_all(self.meter(&asked.account, world).narrow_headers())
     }
 
     fn instead(
@@ -154,6 +167,7 @@ fn troubled(trouble: Trouble) -> Option<Step> {
         Trouble::None
         | Trouble::Deactivated
         | Trouble::Spent
+        | Trouble::Narrow
         | Trouble::NotIncluded
         | Trouble::Overloaded => return None,
     };

@@ -6,10 +6,10 @@
 use serde_json::Value;
 
 use crate::sim::{
-    account::Account,
+    account::{Account, Trouble},
     answer::Answer,
     gauge::{Gauge, Gauges},
-    script::Limit,
+    script::{LIMIT_SECONDS, Limit},
     tree::{count, list, object},
     world::{Reached, UsageRoute, Windows, World},
 };
@@ -137,12 +137,29 @@ impl Meter<'_> {
         if self.reached() {
             set("x-codex-rate-limit-reached-type", "rate_limit_reached");
         }
-        if self.world.additional_limits {
+        if let Some(window) = self.extra() {
             set(&format!("{}-limit-name", EXTRA.0), EXTRA.2);
-            let window = Window { used: 1, seconds: WEEK, resets_in: DAY };
             self.window_headers(&format!("{}-primary", EXTRA.0), Some(window), &mut headers);
         }
         headers
+    }
+
+    /// The same of an answer that counts against the extra family.
+    pub(super) fn narrow_headers(&self) -> Vec<(String, String)> {
+        let mut headers = self.headers();
+        let active = headers.iter_mut().find(|(name, _)| name == "x-codex-active-limit");
+        if let Some((_, active)) = active {
+            EXTRA.0[2..].clone_into(active);
+        }
+        headers
+    }
+
+    /// The window of the extra family, where there is one.
+    fn extra(&self) -> Option<Window> {
+        let is_used_up = self.account.trouble == Trouble::Narrow;
+        let (used, resets_in) = if is_used_up { (100, LIMIT_SECONDS) } else { (1, DAY) };
+        let window = Window { used, seconds: WEEK, resets_in };
+        (is_used_up || self.world.additional_limits).then_some(window)
     }
 
     fn window_headers(
@@ -281,10 +298,7 @@ impl Meter<'_> {
     }
 
     fn additional(&self) -> Value {
-        if !self.world.additional_limits {
-            return Value::Null;
-        }
-        let window = Window { used: 1, seconds: WEEK, resets_in: DAY };
+        let Some(window) = self.extra() else { return Value::Null };
         list![object! {
             "limit_name": EXTRA.2,
             "metered_feature": EXTRA.1,

@@ -57,6 +57,11 @@ impl Model {
         self.entry.minimum >= FROM_5_6 || self.entry.minimum == (0, 0, 0)
     }
 
+    /// Whether the account's own limit is the only one that applies to it.
+    pub(super) fn is_general(&self) -> bool {
+        self.entry.slug != SPARK
+    }
+
     /// Whether the hosted image tool works with it.
     pub(super) fn draws(&self) -> bool {
         self.entry.slug != SPARK

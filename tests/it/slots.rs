@@ -6,6 +6,7 @@ mod affinity;
 mod commands;
 mod crowds;
 mod models;
+mod told;
 
 use std::collections::BTreeMap;
 

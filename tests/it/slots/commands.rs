@@ -232,7 +232,7 @@ async fn what_was_known_of_the_usage_survives_a_restart() {
     relay.kill();
     // What was known of one account is not about another.
     let login = place.simulator.stored_login_for("third");
-    crate::harness::write(&place.home.path().join(".airelays/auth.json"), &login);
+    write(&place.home.path().join(".airelays/auth.json"), &login);
     let mut relay = place.relay();
     let address = relay.address();
     let ask = Ask::post("/admin/slots/slot-1/test", "{}").bearer(TOKEN);
