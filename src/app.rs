@@ -29,7 +29,7 @@ use tokio::{net::TcpListener, runtime::Runtime, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::front::Place;
-pub(crate) use self::instance::{Running, running};
+pub(crate) use self::instance::running;
 pub(crate) use self::outside::Beyond;
 pub use self::signals::interrupted;
 use self::{front::Front, instance::Instance, outside::Outside};
@@ -96,7 +96,7 @@ pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(45);
 /// Where requests to an imitation in this process pretend to go.
 const SIMULATED: &str = "http://127.0.0.1";
 const LOOPBACK: &str = "127.0.0.1";
-const IMITATION: listen::Settings = listen::Settings::DEFAULT;
+const ASIDE: listen::Settings = listen::Settings::DEFAULT;
 
 /// The imitation in place of the upstream.
 #[derive(Clone, Debug)]
@@ -150,6 +150,8 @@ pub struct Server {
     listener: listen::Listener,
     place: Place,
     router: Router,
+    /// For commands of the same owner.
+    control: Option<(listen::Listener, Router)>,
     limits: listen::Settings,
     /// Tells answers that the program ends.
     leaving: CancellationToken,
@@ -195,6 +197,7 @@ impl Server {
             listener,
             place: _,
             router,
+            control,
             limits,
             leaving,
             instance,
@@ -208,12 +211,12 @@ impl Server {
         let mut hurry = pin!(hurry.fuse());
         let stop = CancellationToken::new();
         tasks.spawn(relay.clone().watch(usage, stop.clone()));
-        if let Some((listener, router)) = imitation {
+        let imitation = imitation.map(|(listener, router)| (plain(listener), router));
+        for (listener, router) in [control, imitation].into_iter().flatten() {
             let stop = stop.clone();
             tasks.spawn(async move {
-                let limits = listen::Settings { grace: Duration::ZERO, ..IMITATION };
-                let ending = Ending::at(stop.cancelled());
-                listen::serve(plain(listener), router, limits, ending).await;
+                let limits = listen::Settings { grace: Duration::ZERO, ..ASIDE };
+                listen::serve(listener, router, limits, Ending::at(stop.cancelled())).await;
             });
         }
         let ending = Ending { shutdown, hurry: hurry.as_mut(), leaving };
@@ -272,9 +275,10 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         }
     }
     announce(&config, &inner.traffic).await;
-    instance.announce(&place, config.server.tls.is_some());
     let (leaving, relay) = (CancellationToken::new(), inner.relay.clone());
-    let router = router::router(parts(&config, scope, inner, leaving.clone()));
+    let parts = parts(&config, scope, inner, leaving.clone());
+    let control = instance.control().map(|listener| (listener, router::control(&parts)));
+    let router = router::router(parts);
     if let Some(network) = outside.network {
         tasks.spawn(async move {
             if let Err(error) = network.warm().await {
@@ -286,6 +290,7 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         listener,
         place,
         router,
+        control,
         limits: front::limits(&config.server),
         leaving,
         instance,
@@ -441,7 +446,7 @@ fn parts(
     leaving: CancellationToken,
 ) -> router::Parts {
     let limits = limits(config);
-    let token = config.security.require_bearer_auth.then(|| describe::configured_token(config));
+    let token = describe::configured_token(config);
     router::Parts {
         identity: Identity {
             traffic: traffic.clone(),
@@ -460,6 +465,7 @@ fn parts(
         ),
         admission: Admission {
             token,
+            is_open: !config.security.require_bearer_auth,
             limits: limits.clone(),
             redactor,
             turned: Turned::new(clock.clone()),
@@ -692,7 +698,7 @@ pub fn simulate(simulator: &Simulator, port: u16, ready: &dyn Fn(SocketAddr)) ->
         let listener = bind(LOOPBACK, port).await?;
         ready(local_address(&listener)?);
         let ending = Ending::at(interrupted());
-        listen::serve(plain(listener), simulator.router(), IMITATION, ending).await;
+        listen::serve(plain(listener), simulator.router(), ASIDE, ending).await;
         Ok(())
     })?
 }

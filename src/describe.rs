@@ -79,7 +79,7 @@ pub fn described(
 /// they cannot be listed.
 pub fn stores(first: &Store) -> Vec<Store> {
     let dir = first.path().parent().unwrap_or_else(|| Path::new("."));
-    let members = Roster::new(dir).read().unwrap_or_default().members;
+    let members = Roster::new(dir).logins().map_or(Vec::new(), |(listing, _)| listing.members);
     let store = |member: &Member| {
         let is_first = member.auth_file == first.path();
         if is_first { first.clone() } else { first.beside(&member.auth_file) }

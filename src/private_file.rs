@@ -18,7 +18,7 @@ use std::{
 use rustix::fs::OFlags;
 use tempfile::{Builder, NamedTempFile};
 
-pub use self::socket::{NoSocket, SocketFile, listen};
+pub use self::socket::{NoSocket, SocketFile, listen, listen_watchfully};
 
 const OWNER_ONLY_FILE: u32 = 0o600;
 const OWNER_ONLY_DIR: u32 = 0o700;

@@ -122,7 +122,24 @@ impl Roster {
     ///
     /// When a file cannot be read, or is not what it should be.
     pub fn read(&self) -> Result<Listing, RosterError> {
-        let book = self.book()?;
+        self.listing(&self.book()?)
+    }
+
+    /// The slots by their logins alone, and why that is all, if what was decided about them cannot
+    /// be read. For what concerns logins only: nobody is to be served so.
+    ///
+    /// # Errors
+    ///
+    /// When the folders cannot be read.
+    pub fn logins(&self) -> Result<(Listing, Option<RosterError>), RosterError> {
+        let (book, problem) = match self.book() {
+            Ok(book) => (book, None),
+            Err(error) => (Book::default(), Some(error)),
+        };
+        Ok((self.listing(&book)?, problem))
+    }
+
+    fn listing(&self, book: &Book) -> Result<Listing, RosterError> {
         let mut found = self.folders()?;
         let first = self.data_dir.join("auth.json");
         let has_first = is_file(&first);
@@ -157,9 +174,9 @@ impl Roster {
     ///
     /// # Errors
     ///
-    /// As of [`read`](Self::read), and when there are too many.
+    /// As of [`logins`](Self::logins), and when there are too many.
     pub fn free_id(&self) -> Result<SlotId, RosterError> {
-        let listing = self.read()?;
+        let (listing, _) = self.logins()?;
         let is_free = |id: &SlotId| listing.member(id).is_none_or(|member| !member.has_login);
         let most = u32::try_from(MOST).unwrap_or(u32::MAX);
         (1..=most).map(SlotId::numbered).find(is_free).ok_or(RosterError::Full)
@@ -328,11 +345,15 @@ pub fn named_like(name: &str) -> Option<SlotId> {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     let plain = plain.trim_start_matches('-');
+    if plain.is_empty() {
+        return None;
+    }
     let short = match plain.len().checked_sub(END) {
         Some(cut) if plain.len() > 32 => format!("{}{}", &plain[..32 - END], &plain[cut..]),
         Some(_) | None => plain.to_owned(),
     };
-    SlotId::read(&short).ok()
+    // What means another slot is no name.
+    SlotId::read(&short).or_else(|_| SlotId::read(&format!("account-{short}"))).ok()
 }
 
 #[derive(Deserialize, Serialize)]
@@ -514,8 +535,11 @@ mod tests {
         assert!(listing.members[0].auth_file.to_string_lossy().contains(long));
         let named = |name| named_like(name).map(|id| id.to_string());
         assert_eq!(named("Me@Work").as_deref(), Some("me-work"));
-        assert_eq!(named("ü"), None);
-        assert_eq!(named(""), None);
+        assert_eq!(named("7").as_deref(), Some("account-7"));
+        assert_eq!(named("default").as_deref(), Some("account-default"));
+        for nameless in ["ü", "", "---"] {
+            assert_eq!(named(nameless), None, "{nameless}");
+        }
     }
 
     #[test]

@@ -37,10 +37,15 @@ pub struct SlotId(Arc<str>);
 
 /// A text that is no name of a slot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no name of a slot: those have 1 to 32 of the characters a-z, 0-9 and `-`")]
+#[error(
+    "`{0}` is no name of a slot: those have 1 to 32 of the characters a-z, 0-9 and `-`; a number alone \
+     and `default` mean slots that have other names"
+)]
 pub struct NoSlotId(pub String);
 
 const MOST_CHARS: usize = 32;
+/// What the first one is called in AIRelays 0.22.
+const DEFAULT: &str = "default";
 
 impl SlotId {
     /// The slot whose login is where a single one has always been.
@@ -60,7 +65,9 @@ impl SlotId {
         let is_letter = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         let is_one = (1..=MOST_CHARS).contains(&text.len())
             && text.bytes().all(is_letter)
-            && !text.starts_with('-');
+            && !text.starts_with('-')
+            && text != DEFAULT
+            && !text.bytes().all(|byte| byte.is_ascii_digit());
         if is_one { Ok(Self(text.into())) } else { Err(NoSlotId(text.to_owned())) }
     }
 
@@ -71,17 +78,10 @@ impl SlotId {
     ///
     /// When `text` is none of these.
     pub fn meant(text: &str) -> Result<Self, NoSlotId> {
-        if text == "default" {
+        if text == DEFAULT {
             return Ok(Self::first());
         }
         text.parse().map_or_else(|_| Self::read(text), |number| Ok(Self::numbered(number)))
-    }
-
-    /// The slot that is there which `text` [means](Self::meant). One may well be called by a number
-    /// alone, and is then meant before the one that has the number.
-    pub fn find(text: &str, is_there: impl Fn(&Self) -> bool) -> Option<Self> {
-        let ids = [Self::read(text), Self::meant(text)];
-        ids.into_iter().flatten().find(is_there)
     }
 
     pub fn as_str(&self) -> &str {
@@ -168,13 +168,13 @@ mod tests {
 
     #[test]
     fn names_are_ordered_by_their_numbers() {
-        let mut names: Vec<_> = ["slot-10", "slot-2", "b", "slot-1", "a-7", "slot-02", "10", "9"]
+        let mut names: Vec<_> = ["slot-10", "slot-2", "b", "slot-1", "a-7", "slot-02", "10a", "9a"]
             .into_iter()
             .map(|name| SlotId::read(name).expect("a name"))
             .collect();
         names.sort();
         let names: Vec<_> = names.iter().map(SlotId::as_str).collect();
-        assert_eq!(names, ["9", "10", "a-7", "b", "slot-1", "slot-02", "slot-2", "slot-10"]);
+        assert_eq!(names, ["9a", "10a", "a-7", "b", "slot-1", "slot-02", "slot-2", "slot-10"]);
     }
 
     #[test]
@@ -191,6 +191,9 @@ mod tests {
             ("slot/../x", false),
             ("..", false),
             ("slöt", false),
+            ("default", false),
+            ("7", false),
+            ("7a", true),
             ("a b", false),
         ] {
             assert_eq!(SlotId::read(text).is_ok(), is_one, "{text}");

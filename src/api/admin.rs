@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    api::{error::ApiError, json, status::Describe},
+    api::{error::ApiError, guard::admission::REDEEM, json, status::Describe},
     clock::Clock,
     relay::{
         Relay,
@@ -62,7 +62,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/v1/relay/balance", put(controls::set_balance))
         .route("/v1/relay/accounts/refresh", post(refresh_usage))
         .route("/v1/relay/accounts/resets", get(resets::list))
-        .route("/v1/relay/accounts/resets/redeem", post(resets::redeem))
+        .route(REDEEM, post(resets::redeem))
         .route("/v1/relay/requests/{id}/explain", get(explain::explain))
         .with_state(admin)
 }

@@ -75,6 +75,19 @@ pub fn router(parts: Parts) -> Router {
         .layer(from_fn_with_state(parts.identity, identity::guard))
 }
 
+/// What commands of the same owner ask, at a socket that nobody else can open: that is their right
+/// to be there, so they are asked for no token and counted against no limit.
+pub fn control(parts: &Parts) -> Router {
+    Router::new()
+        .merge(status::router(parts.status.clone()))
+        .merge(admin::router(parts.admin.clone()))
+        .merge(landing::router())
+        .fallback(missing)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(record::guard))
+        .layer(from_fn_with_state(parts.identity.clone(), identity::guard))
+}
+
 /// `/v1/…`, `/no-tools/v1/…` and `/admin/…`.
 fn is_protected(path: &str) -> bool {
     ["/v1/", "/no-tools/v1/", "/admin/"].iter().any(|prefix| path.starts_with(prefix))

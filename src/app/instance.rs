@@ -2,34 +2,36 @@
 //!
 //! Two of them would renew the same login, mix their logs, and each believe that it is alone. The
 //! lock is what counts and dies with its process, however that ends; the file beside it only says
-//! which process it is.
+//! which process it is. Commands of the same owner find the relay at a socket beside them, which
+//! nobody else can open: they need neither its address nor its token.
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use tokio::time::sleep;
 
-use super::{Error, front::Place};
-use crate::private_file::{self, Lock};
+use super::Error;
+use crate::{
+    listen::{Listener, Origin},
+    private_file::{self, Lock, NoSocket},
+};
 
 /// Long enough for a relay that was told to stop to be gone.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_millis(50);
 /// Far more than a number takes.
 const PID_BYTES: u64 = 64;
-/// Where the relay says how it is reached.
-const ADDRESS: &str = "relay.address";
-const ADDRESS_BYTES: u64 = 8 << 10;
+/// Where commands of the same owner reach the relay.
+const CONTROL: &str = "control.sock";
 
 /// The right to be the relay of a data directory.
 #[derive(Debug)]
 pub struct Instance {
     pid_file: PathBuf,
-    address_file: PathBuf,
+    control: PathBuf,
     _lock: Lock,
 }
 
@@ -58,66 +60,40 @@ impl Instance {
         let pid = format!("{}\n", std::process::id());
         private_file::replace(&pid_file, pid.as_bytes())
             .map_err(|source| Error::Write { path: pid_file.clone(), source })?;
-        let address_file = dir.join(ADDRESS);
-        Ok(Self { pid_file, address_file, _lock: lock })
+        Ok(Self { pid_file, control: dir.join(CONTROL), _lock: lock })
     }
 
-    /// Writes down where it can be reached, for commands of the same owner.
-    pub fn announce(&self, place: &Place, is_tls: bool) {
-        let address = match place {
-            Place::Network(address) if is_tls => format!("https://{address}\n"),
-            Place::Network(address) => format!("http://{}\n", reachable(*address)),
-            Place::Socket(path) => format!("{}\n", path.display()),
-        };
-        if let Err(error) = private_file::replace(&self.address_file, address.as_bytes()) {
-            tracing::debug!(error = &*error.to_string(), "cannot write down the address");
-        }
+    /// Where commands of the same owner reach this relay. `None` where there can be no socket; then
+    /// they work with what is on the disk.
+    pub fn control(&self) -> Option<Listener> {
+        let opened = private_file::listen_watchfully(&self.control).and_then(|(listener, file)| {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            Ok(Listener::new(Origin::Socket(listener, file), None))
+        });
+        let path = self.control.display();
+        opened
+            .inspect_err(|error: &NoSocket| {
+                let error = crate::transport::chain(error);
+                tracing::warn!(error = &*error, "commands cannot reach this relay at {path}");
+            })
+            .ok()
     }
 
     /// Lets another one take over.
     pub fn release(self) {
-        for file in [&self.address_file, &self.pid_file] {
-            if let Err(error) = private_file::remove(file) {
-                tracing::debug!(error = &*error.to_string(), "a file of the relay stays");
-            }
+        if let Err(error) = private_file::remove(&self.pid_file) {
+            tracing::debug!(error = &*error.to_string(), "a file of the relay stays");
         }
     }
 }
 
-/// A relay that serves a data directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Running {
-    /// Such as `http://127.0.0.1:8080`.
-    At(String),
-    AtSocket(PathBuf),
-    /// It has not said where.
-    Unknown,
-}
-
-/// The relay that serves `dir` now, if one does.
-pub fn running(dir: &Path) -> Option<Running> {
+/// Where the relay that serves `dir` now is reached, if one does.
+pub fn running(dir: &Path) -> Option<PathBuf> {
     let lock = dir.join("relay.lock");
     // Making the lock file here would make the directory, and nothing serves one without.
-    if !lock.exists() || !matches!(private_file::try_lock(&lock), Ok(None)) {
-        return None;
-    }
-    let address = private_file::read(&dir.join(ADDRESS), ADDRESS_BYTES).ok().flatten();
-    let address = address.and_then(|address| String::from_utf8(address).ok());
-    Some(match address.as_deref().map(str::trim) {
-        Some(path) if path.starts_with('/') => Running::AtSocket(path.into()),
-        Some(address) if address.starts_with("http") => Running::At(address.to_owned()),
-        Some(_) | None => Running::Unknown,
-    })
-}
-
-/// Where a program on this machine finds a listener at `address`.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, address.port())
+    let is_held = lock.exists() && matches!(private_file::try_lock(&lock), Ok(None));
+    is_held.then(|| dir.join(CONTROL))
 }
 
 /// Which process has the lock, as far as it has said so.

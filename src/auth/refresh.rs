@@ -502,7 +502,7 @@ impl Login {
     /// What is known of the file is what a renewal of ours made of it.
     fn now_own(&self) {
         let mut state = self.0.state.lock();
-        state.own = state.known.as_ref().and_then(|known| known.stamp.clone());
+        state.own = state.known.as_ref().and_then(|known| known.stamp);
     }
 
     fn now_renewed(&self) {

@@ -130,7 +130,7 @@ pub fn run_in(session: &Session<'_>, options: &Options, slot: Option<&str>) -> R
 
 /// The slot that a login went to.
 fn settled_in(config: &Config, completed: &Completed) -> Result<Option<SlotId>, Failure> {
-    let listing = app::roster(config).read()?;
+    let (listing, _) = app::roster(config).logins()?;
     let is_its = |member: &&Member| member.auth_file == completed.saved.path;
     Ok(listing.members.iter().find(is_its).map(|member| member.id.clone()))
 }

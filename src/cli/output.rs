@@ -93,6 +93,12 @@ impl Failure {
                 Some("`airelays login` makes a login of the relay's own.".to_owned())
             }
             Self::SignIn(error) => error.hint(),
+            Self::Slots(RosterError::Malformed { path, .. })
+            | Self::App(app::Error::Slots(RosterError::Malformed { path, .. })) => Some(format!(
+                "Mend the file, or move it away: then every login serves with the usual settings. \
+                 `mv {0} {0}.broken`",
+                super::quoted(&path.to_string_lossy())
+            )),
             Self::Settings(_)
             | Self::NoRelayToken
             | Self::File { .. }

@@ -1,28 +1,23 @@
 //! The relay that runs, asked by a command of the same owner.
 //!
-//! Where it is it has written down itself, in its data directory, which only its owner can write to.
-//! A command that finds none does its work alone.
-//!
-//! **Invariant:** the relay token goes to the address that a relay holding the lock wrote, and
-//! nowhere else.
+//! It is found at a socket in its data directory, which only its owner can open, so it is asked there
+//! without a token, whatever address it listens at. A command that finds none does its work alone.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
     Method, Request, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+    header::{CONTENT_TYPE, HOST},
 };
 use http_body_util::Full;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 
 use crate::{
-    app::{self, Running},
+    app,
     config::Config,
-    describe::Present,
     object::Object,
-    secret::Secret,
     transport::{self, NetworkSettings, Transport},
 };
 
@@ -34,10 +29,8 @@ const LIMIT: usize = 16 << 20;
 /// Why the relay gave no answer that is of use.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    #[error("the relay does not answer")]
+    #[error("a relay runs here, but does not answer at `control.sock` in its data directory")]
     Unreachable(#[source] transport::BoxError),
-    #[error("the relay speaks TLS, which this command does not; call its route yourself")]
-    Tls,
     #[error("{message}")]
     Refused { status: StatusCode, message: String },
     #[error("the relay's answer cannot be read")]
@@ -45,25 +38,18 @@ pub enum NoAnswer {
 }
 
 /// A relay that runs on the data directory of the settings.
-pub struct Remote {
-    base: String,
-    token: Option<Secret>,
-    transport: Transport,
-}
+pub struct Remote(Transport);
 
 impl Remote {
     /// `None` when there is none.
-    pub fn find(config: &Config) -> Option<Result<Self, NoAnswer>> {
-        let (base, socket) = match app::running(&config.paths.data_dir)? {
-            Running::At(address) => (address, None),
-            Running::AtSocket(path) => ("http://localhost".to_owned(), Some(path)),
-            Running::Unknown => return Some(Err(NoAnswer::Unreadable)),
-        };
-        if base.starts_with("https:") {
-            return Some(Err(NoAnswer::Tls));
-        }
-        let token = Present::of(config).token.filter(|_| config.security.require_bearer_auth);
-        Some(Ok(Self { base, token, transport: way(socket) }))
+    pub fn find(config: &Config) -> Option<Self> {
+        let socket = app::running(&config.paths.data_dir)?;
+        let transport = transport::network(NetworkSettings {
+            connect_timeout: CONNECT,
+            user_agent: concat!("airelays/", env!("CARGO_PKG_VERSION")).into(),
+            socket: Some(socket),
+        });
+        Some(Self(transport.transport()))
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {
@@ -81,21 +67,15 @@ impl Remote {
         body: String,
     ) -> Result<T, NoAnswer> {
         let unreachable = |error: transport::BoxError| NoAnswer::Unreachable(error);
-        let mut request = Request::builder()
+        let request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header(CONTENT_TYPE, "application/json");
-        if self.base == "http://localhost" {
-            request = request.header(HOST, "localhost");
-        }
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
-        }
-        let request = request
+            .uri(format!("http://localhost{path}"))
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| unreachable(error.into()))?;
         let answering = async {
-            let answer = self.transport.clone().oneshot(request).await.map_err(unreachable)?;
+            let answer = self.0.clone().oneshot(request).await.map_err(unreachable)?;
             let status = answer.status();
             let body = transport::read_at_most(answer.into_body(), LIMIT).await;
             Ok::<_, NoAnswer>((status, body.map_err(unreachable)?))
@@ -107,15 +87,6 @@ impl Remote {
         }
         serde_json::from_slice(&body).map_err(|_| NoAnswer::Unreadable)
     }
-}
-
-fn way(socket: Option<PathBuf>) -> Transport {
-    transport::network(NetworkSettings {
-        connect_timeout: CONNECT,
-        user_agent: concat!("airelays/", env!("CARGO_PKG_VERSION")).into(),
-        socket,
-    })
-    .transport()
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> NoAnswer {

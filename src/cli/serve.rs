@@ -272,9 +272,9 @@ fn banner(
     };
     let report = Report::new("AIRelays Server").section(listener).section(auth);
     // What cannot be read now stopped the start already, or will be told by who asks.
-    let accounts = status::accounts(config).unwrap_or_default();
+    let accounts = status::accounts(config).unwrap_or_default().0;
     let report = match simulator {
-        None => report.section(status::accounts_section(&accounts)),
+        None => report.section(status::accounts_section(&accounts, None)),
         Some(_) => report,
     };
     match simulator {

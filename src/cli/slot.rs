@@ -111,6 +111,9 @@ pub enum Command {
         /// Which one
         #[arg(long, value_name = "ID")]
         credit: Option<String>,
+        /// The id of a request that got no answer: asked again with it, it counts once
+        #[arg(long, value_name = "ID")]
+        request_id: Option<String>,
         /// Ask nothing
         #[arg(long)]
         yes: bool,
@@ -228,8 +231,13 @@ pub fn run(session: &Session<'_>, command: &Command) -> Result<(), Failure> {
         Command::Explain { request, json } => ask::explain(session, request, *json),
         Command::UsageSet(usage) => decide::usage(session, usage),
         Command::Resets { slot, json } => ask::resets(session, slot.as_deref(), *json),
-        Command::Redeem { slot, credit, yes, json } => {
-            ask::redeem(session, (slot.as_deref(), credit.as_deref()), *yes, *json)
+        Command::Redeem { slot, credit, request_id, yes, json } => {
+            let what = ask::Redeem {
+                slot: slot.as_deref(),
+                credit: credit.as_deref(),
+                request_id: request_id.as_deref(),
+            };
+            ask::redeem(session, what, *yes, *json)
         }
     }
 }
@@ -243,7 +251,7 @@ pub fn named(config: &Config, text: &str) -> Result<(SlotId, Listing), Failure> 
     let roster = app::roster(config);
     let listing = roster.read()?;
     let is_there = |id: &SlotId| listing.member(id).is_some();
-    let by_id = SlotId::find(text, is_there);
+    let by_id = SlotId::meant(text).ok().filter(is_there);
     let is_called = |label: &str| label.eq_ignore_ascii_case(text);
     let mut called = listing.members.iter().filter(|member| {
         let email = || {

@@ -27,6 +27,7 @@ struct Status<'a> {
     settings: Settings<'a>,
     notices: Vec<String>,
     slots: Vec<Account>,
+    slots_problem: Option<String>,
 }
 
 /// One of several accounts. What is live about it says `airelays slot list`.
@@ -47,11 +48,13 @@ struct Login {
     ready_for_requests: bool,
 }
 
-/// The accounts, where there are several.
-pub fn accounts(config: &Config) -> Result<Vec<Account>, Failure> {
-    let listing = app::roster(config).read()?;
+/// The accounts, where there are several; and why it is not known what was decided about them, if
+/// so.
+pub fn accounts(config: &Config) -> Result<(Vec<Account>, Option<String>), Failure> {
+    let (listing, problem) = app::roster(config).logins()?;
+    let problem = problem.map(|error| chain(&error));
     if listing.is_single() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), problem));
     }
     let account = |member: Member| {
         let login = app::store_at(config, &member.auth_file).describe();
@@ -68,11 +71,16 @@ pub fn accounts(config: &Config) -> Result<Vec<Account>, Failure> {
             },
         }
     };
-    Ok(listing.members.into_iter().map(account).collect())
+    Ok((listing.members.into_iter().map(account).collect(), problem))
 }
 
-pub fn accounts_section(accounts: &[Account]) -> Section {
-    accounts.iter().fold(Section::new("Slots"), |section, account| {
+pub fn accounts_section(accounts: &[Account], problem: Option<&str>) -> Section {
+    let section = Section::new("Slots");
+    let section = match problem {
+        Some(problem) => section.toned("Problem", problem, Tone::Bad),
+        None => section,
+    };
+    accounts.iter().fold(section, |section, account| {
         let name = account.label.as_ref().or(account.login.email.as_ref());
         let name = name.map_or("", String::as_str);
         let plan = account.login.plan_type.as_deref().unwrap_or("unknown plan");
@@ -91,14 +99,14 @@ pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
     let present = Present::of(&config);
     let auth = auth(&config);
     let client = Client::new(session, &config, None);
-    let slots = accounts(&config)?;
+    let (slots, slots_problem) = accounts(&config)?;
     let is_ready =
         auth.login.ready_for_requests || slots.iter().any(|slot| slot.login.ready_for_requests);
     let next_steps = next_steps(session, &config, &present, is_ready);
     let report = Report::new("AIRelays Status")
         .section(relay_section(&config, &present))
         .section(auth_section(&auth))
-        .section(accounts_section(&slots))
+        .section(accounts_section(&slots, slots_problem.as_deref()))
         .section(client.section())
         .section(settings_section(&config))
         .steps(&next_steps);
@@ -110,6 +118,7 @@ pub fn run(session: &Session<'_>, json: bool) -> Result<(), Failure> {
         settings: Settings(&config.settings),
         notices: config.notices.iter().map(ToString::to_string).collect(),
         slots,
+        slots_problem,
     };
     session.terminal.answer(&report, json.then_some(&document))
 }

@@ -50,10 +50,25 @@ pub struct SocketFile {
 ///
 /// When something stands there, or others could get at it.
 pub fn listen(path: &Path) -> Result<(UnixListener, SocketFile), NoSocket> {
+    listen_unless(path, 0o077)
+}
+
+/// The same where others may look into the directory, for a listener that asks the system who is
+/// at the other end.
+///
+/// # Errors
+///
+/// When something stands there, or others could put something else there.
+pub fn listen_watchfully(path: &Path) -> Result<(UnixListener, SocketFile), NoSocket> {
+    listen_unless(path, 0o022)
+}
+
+/// Unless its directory is open to others in one of these ways.
+fn listen_unless(path: &Path, open: u32) -> Result<(UnixListener, SocketFile), NoSocket> {
     let dir = parent(path);
     create_dir(dir)?;
     let found = fs::metadata(dir)?;
-    if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
+    if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & open != 0 {
         return Err(NoSocket::Exposed);
     }
     make_way(path)?;

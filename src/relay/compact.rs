@@ -91,12 +91,14 @@ impl Relay {
                     let failure = classify_event(ErrorFields::of_event(&event), self.clock.now());
                     let record = Record::new(&asked.id, Phase::UpstreamStreamError);
                     self.traffic.record(record.json("error", event)).await;
+                    opened.failed(&failure);
                     return Err(failure);
                 }
                 Progress::Ended(end) => {
                     let said = asked.request.said();
                     let body = compaction::of_response(&collect.finish(), &said, self.made(asked));
                     let body = body.ok_or_else(|| fault("it did not compact".to_owned()))?;
+                    opened.ended(None);
                     return Ok(Compacted { ignored: opened.ignored, body, end: *end });
                 }
             }
@@ -109,6 +111,7 @@ impl Relay {
         let (model, now) = (&asked.request.model, self.clock.instant());
         let account = &served.credential.account_id;
         self.learned.remember(account, model, Lesson::CompactionRoute, now);
+        asked.story.ended("completed", now);
         Ok(served.answer)
     }
 

@@ -382,7 +382,7 @@ impl Relay {
                 }
                 Err(failure) => failure,
             };
-            asked.story.failed(failure.to_string(), self.clock.instant());
+            asked.story.failed(failure.brief(), self.clock.instant());
             if let Failure::UsageLimit(limit) = &failure {
                 self.note_limits(lease, (limit.limits.clone(), Source::Refusal), sent);
             }

@@ -1,8 +1,8 @@
 //! The line of those who wait for a place in a slot.
 //!
 //! First come, first served, as far as each can be served: who wants what nobody can give yet holds
-//! up nobody behind him. Who waits is looked after whenever something changes, and when time alone
-//! may have changed something; for that one task sees to the whole line as long as there is one.
+//! up nobody behind him. The line is looked after whenever something changes, and when time alone may
+//! have changed something: then whoever wakes first looks after all of it.
 //!
 //! **Invariant:** nobody who comes later gets what somebody in the line could have had.
 //! **Invariant:** the line is bounded, and everybody in it is answered by his deadline.
@@ -59,8 +59,6 @@ pub(super) struct Line {
     tickets: u64,
     /// When somebody is to be looked after again although nothing changes.
     next_look: Option<Instant>,
-    /// Whether a task sees to it.
-    is_seen_to: bool,
 }
 
 struct Waiter {
@@ -103,13 +101,25 @@ impl Slots {
             (served, self.enter(&mut state, wanted, since, deadline))
         };
         served.tell();
-        let (ticket, receive) = match taken {
+        let (ticket, mut receive) = match taken {
             Entered::Answered(taken) => return taken,
             Entered::Waits { ticket, receive } => (ticket, receive),
         };
         let _place = InLine { slots: self, ticket };
-        let gone = || Err(NoSlot { looks: Vec::new(), is_full: true, wait: None });
-        receive.await.unwrap_or_else(|_| gone())
+        loop {
+            // Before the time is read, so that no earlier one is missed.
+            let rung = self.0.bell.notified();
+            let next = self.0.state.lock().line.next_look.unwrap_or(deadline);
+            tokio::select! {
+                biased;
+                taken = &mut receive => {
+                    let gone = |_| Err(NoSlot { looks: Vec::new(), is_full: true, wait: None });
+                    return taken.unwrap_or_else(gone);
+                }
+                () = rung => {}
+                () = tokio::time::sleep_until(next.into()) => self.serve_line_if_due(),
+            }
+        }
     }
 
     /// Serves `wanted` at once, or gives it a place in the line.
@@ -132,10 +142,6 @@ impl Slots {
         let (send, receive) = oneshot::channel();
         state.line.waiters.push_back(Waiter { ticket, wanted, since, deadline, send });
         self.look_at(state, look_at(none.wait, (since, deadline)));
-        if !state.line.is_seen_to {
-            state.line.is_seen_to = true;
-            tokio::spawn(see_to_line(self.clone()));
-        }
         Entered::Waits { ticket, receive }
     }
 
@@ -144,7 +150,7 @@ impl Slots {
         let next = &mut state.line.next_look;
         if next.is_none_or(|next| at < next) {
             *next = Some(at);
-            self.0.bell.notify_one();
+            self.0.bell.notify_waiters();
         }
     }
 
@@ -162,6 +168,19 @@ impl Slots {
         let served = {
             let mut state = self.0.state.lock();
             if state.line.waiters.is_empty() {
+                return;
+            }
+            self.look_after(&mut state)
+        };
+        served.tell();
+    }
+
+    /// The same, if time may have changed something. Of all who wake for it only the first has to.
+    fn serve_line_if_due(&self) {
+        let served = {
+            let mut state = self.0.state.lock();
+            let now = self.0.clock.instant();
+            if state.line.next_look.is_none_or(|next| now < next) {
                 return;
             }
             self.look_after(&mut state)
@@ -215,30 +234,6 @@ impl Slots {
 enum Entered {
     Answered(Taken),
     Waits { ticket: u64, receive: oneshot::Receiver<Taken> },
-}
-
-/// Looks after the line whenever time may have changed something, until nobody waits.
-async fn see_to_line(slots: Slots) {
-    loop {
-        let next = {
-            let mut state = slots.0.state.lock();
-            if state.line.waiters.is_empty() {
-                state.line.is_seen_to = false;
-                state.line.next_look = None;
-                return;
-            }
-            state.line.next_look
-        };
-        let Some(next) = next else {
-            slots.serve_line();
-            continue;
-        };
-        tokio::select! {
-            biased;
-            () = slots.0.bell.notified() => {}
-            () = tokio::time::sleep_until(next.into()) => slots.serve_line(),
-        }
-    }
 }
 
 /// When somebody who was told to expect a slot in `wait` is to be looked after again.

@@ -83,7 +83,7 @@ impl Opened {
     pub fn failed(&self, failure: &Failure) {
         let Some(Place { lease, story, sent, relay }) = &self.place else { return };
         lease.failed_late(failure, *sent);
-        story.failed(failure.to_string(), relay.clock.instant());
+        story.failed(failure.brief(), relay.clock.instant());
         story.ended("failed", relay.clock.instant());
     }
 

@@ -55,7 +55,11 @@ pub struct Refreshed {
 impl Relay {
     /// Asks `id`, or all slots, what is left; at once, side by side.
     pub async fn refresh_usage(&self, id: Option<&SlotId>) -> Vec<Refreshed> {
-        let accounts = self.slots.accounts();
+        // One that is named is asked whatever was decided about it.
+        let accounts = match id {
+            Some(_) => self.slots.all_accounts(),
+            None => self.slots.accounts(),
+        };
         let meant = accounts.iter().filter(|(known, _)| id.is_none_or(|id| id == known));
         join_all(meant.map(|(id, account)| self.refreshed(id, account))).await
     }

@@ -2,7 +2,8 @@
 //! was changed, and how long each part took.
 //!
 //! Kept in memory for the latest requests, and never written anywhere. It holds nothing that a
-//! client or the upstream said, but names of models and parameters and sizes.
+//! client or the upstream said, but names of models and parameters, none of them longer than names
+//! are.
 
 use std::{
     collections::VecDeque,
@@ -22,6 +23,8 @@ use crate::slot::{
 const MOST: usize = 512;
 /// And how many steps of one: nobody tries more slots than there are.
 const MOST_STEPS: usize = 64;
+/// Names of models and parameters are shorter; what is longer is somebody's text.
+const NAME_CHARS: usize = 100;
 
 /// The story of one request. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -83,8 +86,8 @@ impl Story {
     pub fn begin(&self, id: &str, model: &str, session: &str, now: Moment) {
         let mut told = self.0.lock();
         id.clone_into(&mut told.id);
-        model.clone_into(&mut told.model);
-        session.clone_into(&mut told.session);
+        told.model = name(model);
+        told.session = name(session);
         told.began = Some(now);
     }
 
@@ -153,7 +156,7 @@ impl Story {
     }
 
     pub fn left_out(&self, names: &[String]) {
-        self.0.lock().left_out = names.to_vec();
+        self.0.lock().left_out = names.iter().take(MOST_STEPS).map(|text| name(text)).collect();
     }
 
     pub fn moved(&self, from: Option<SlotId>, dropped_reasoning: bool) {
@@ -186,6 +189,11 @@ impl Told {
     pub fn began_at(&self) -> Option<Timestamp> {
         self.began.map(|began| began.wall)
     }
+}
+
+/// As much of `text` as a name has.
+fn name(text: &str) -> String {
+    text.chars().take(NAME_CHARS).collect()
 }
 
 /// The latest stories. Clones are the same.
@@ -237,5 +245,11 @@ mod tests {
         assert_eq!(told.ended, Some((Duration::from_millis(200), "completed".to_owned())));
         (0..MOST).for_each(|n| stories.add(&n.to_string(), &Story::default()));
         assert!(stories.find("req_1").is_none());
+        let long = "x".repeat(20 << 20);
+        story.begin(&long[..9], &long, &long, t0);
+        story.left_out(&vec![long; 100]);
+        let told = story.told();
+        let sizes = [told.model.len(), told.session.len(), told.left_out[0].len()];
+        assert_eq!((sizes, told.left_out.len()), ([NAME_CHARS; 3], MOST_STEPS));
     }
 }

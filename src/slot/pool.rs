@@ -341,12 +341,15 @@ impl Pool {
 
     fn no_slot(&self, looks: Vec<Look>, ask: Ask<'_>, now: Moment) -> NoSlot {
         let is_full = looks.iter().any(|look| look.verdict.is_occupied());
-        let wait = |look: &Look| match &look.verdict {
-            Verdict::Probed(left) => Some(*left),
-            verdict if verdict.is_rest() => {
-                verdict.until().and_then(|_| self.slot(&look.id)?.left(ask.model, now))
+        let wait = |look: &Look| {
+            if let Verdict::Probed(left) = look.verdict {
+                return Some(left);
             }
-            verdict => Duration::try_from(verdict.until()?.duration_since(now.wall)).ok(),
+            let until = look.verdict.until()?;
+            if look.verdict.is_rest() {
+                return self.slot(&look.id)?.left(ask.model, now);
+            }
+            Duration::try_from(until.duration_since(now.wall)).ok()
         };
         let wait = looks.iter().filter_map(wait).min().map(|wait| wait.min(LONGEST_WAIT));
         NoSlot { looks, is_full, wait }
@@ -421,13 +424,12 @@ impl Pool {
         let Some(slot) = self.find(id) else { return };
         slot.n_failed += 1;
         slot.last_error = Some(fault.why.sentence());
-        match (&fault.why, model) {
+        if let (Why::ModelLimit { .. }, Some(model)) = (&fault.why, model) {
             // What is over for some models says nothing about the others.
-            (Why::ModelLimit { .. }, Some(model)) => slot.fails_with(model, fault, sent, now),
-            _ => {
-                let fault = Self::named_window(slot, fault, now);
-                slot.health.failed(&slot.id, fault, sent, now);
-            }
+            slot.fails_with(model, fault, sent, now);
+        } else {
+            let fault = Self::named_window(slot, fault, now);
+            slot.health.failed(&slot.id, fault, sent, now);
         }
     }
 

@@ -189,15 +189,50 @@ impl Failure {
         }
     }
 
+    /// What failed, without a word of the upstream's: its sentences may quote the request.
+    pub fn brief(&self) -> String {
+        /// Codes are shorter.
+        const CODE_CHARS: usize = 64;
+        let coded = |code: &Option<String>| {
+            let is_code = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+            let code = code.as_deref().filter(|code| code.chars().all(is_code));
+            let code = code.filter(|code| code.len() <= CODE_CHARS);
+            code.map_or_else(String::new, |code| format!(" ({code})"))
+        };
+        match self {
+            Self::Request(refusal) => {
+                let Refusal { status, code, .. } = &**refusal;
+                format!("the upstream refuses the request with status {status}{}", coded(code))
+            }
+            Self::ModelNotFound(_) => "the upstream has no such model for this account".to_owned(),
+            Self::Service(fault) => {
+                let bare = Fault { message: None, ..*fault.clone() };
+                format!("the upstream failed{}{}", Reason(&bare), coded(&fault.code))
+            }
+            Self::Unauthorized { .. }
+            | Self::Workspace { .. }
+            | Self::UsageLimit(_)
+            | Self::NotIncluded { .. }
+            | Self::Overloaded { .. }
+            | Self::Capacity { .. }
+            | Self::RateLimited { .. }
+            | Self::Challenge { .. }
+            | Self::Connect(_)
+            | Self::Timeout(_)
+            | Self::Cut(_)
+            | Self::TooLarge { .. } => self.to_string(),
+        }
+    }
+
     /// The same, knowing what the head of the answer said is left.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
-        match self {
-            Self::UsageLimit(limit) if limit.limits == Limits::default() => {
-                Self::UsageLimit(Box::new(UsageLimit { limits, ..*limit }))
-            }
-            other => other,
+        if let Self::UsageLimit(limit) = &self
+            && limit.limits == Limits::default()
+        {
+            return Self::UsageLimit(Box::new(UsageLimit { limits, ..*limit.clone() }));
         }
+        self
     }
 
     pub fn blame(&self) -> Blame {

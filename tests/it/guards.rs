@@ -266,6 +266,11 @@ async fn in_open_mode_nobody_is_asked_and_the_limits_stay() {
     for ask in [Ask::get(STATUS), wrong(STATUS), Ask::get(STATUS).bearer(TOKEN)] {
         assert_eq!(relay.ask(&ask).await.status, 200);
     }
+    // What can be done only so often is done by the owner.
+    let body = r#"{"account":"default"}"#.to_owned();
+    let redeem = Ask::post("/v1/relay/accounts/resets/redeem", body);
+    let redeem = redeem.header("content-type", "application/json");
+    assert_eq!(relay.ask(&redeem).await.status, 401);
     let status = relay.ask(&Ask::get(STATUS)).await.json();
     assert_eq!(status["security"]["require_bearer_auth"], false);
     let refused = relay.ask(&Ask::get(STATUS)).await.refusal();

@@ -188,6 +188,8 @@ async fn try_as_another(told: &str) {
     };
     refused(std::os::unix::net::UnixStream::connect(socket).map(drop), "the socket");
     let folder = Path::new(home).join(".airelays");
+    let control = folder.join("control.sock");
+    refused(std::os::unix::net::UnixStream::connect(control).map(drop), "the commands' socket");
     refused(fs::read_dir(&folder).map(drop), "the folder");
     for file in ["auth.json", "relay-token", "auth.json.lock", "logs", "relay.sock"] {
         refused(fs::File::open(folder.join(file)).map(drop), file);

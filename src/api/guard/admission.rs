@@ -2,6 +2,9 @@
 //!
 //! The token is looked at first: a valid one is never locked out, whatever a neighbour at the same
 //! address does. A permit lives exactly as long as the body of the answer.
+//!
+//! Open mode asks nobody for the token who only wants answers. Steering the relay from another machine
+//! takes one all the same, and so does spending what the owner has once only.
 
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use axum::{
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{
+    address,
     api::{
         body::Keeping,
         error::ApiError,
@@ -27,13 +31,16 @@ use crate::{
     traffic::Phase,
 };
 
+/// The route that spends a usage reset.
+pub const REDEEM: &str = "/v1/relay/accounts/resets/redeem";
 /// Under which the redactor knows the relay token.
 const SOURCE: &str = "relay token";
 
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// `None` in open mode: nobody is asked for one.
-    pub token: Option<RelayToken>,
+    pub token: RelayToken,
+    /// Nobody is asked for a token who does not steer or spend.
+    pub is_open: bool,
     pub limits: Limits,
     pub clock: Clock,
     /// Is told of the token, so that the log never shows it.
@@ -49,7 +56,8 @@ pub async fn guard(
     next: Next,
 ) -> Response {
     let client = Client::from(exchange.client);
-    let who = match admission.identify(client, request.headers()) {
+    let may_be_anybody = admission.is_open && !needs_token(&exchange, request.uri().path());
+    let who = match admission.identify(client, request.headers(), may_be_anybody) {
         Ok(who) => who,
         Err(turned) => {
             if turned.was_blocked {
@@ -85,10 +93,17 @@ struct Stranger {
 }
 
 impl Admission {
-    fn identify(&self, client: Client, headers: &HeaderMap) -> Result<Who, Box<Stranger>> {
-        let Some(token) = &self.token else { return Ok(Who::Anonymous) };
+    fn identify(
+        &self,
+        client: Client,
+        headers: &HeaderMap,
+        may_be_anybody: bool,
+    ) -> Result<Who, Box<Stranger>> {
+        if may_be_anybody {
+            return Ok(Who::Anonymous);
+        }
         let given = bearer(headers);
-        let current = token.current().map_err(|error| {
+        let current = self.token.current().map_err(|error| {
             let error = ApiError::broken(&error);
             Box::new(Stranger { error, block: None, was_blocked: false, fingerprint: None })
         })?;
@@ -107,6 +122,11 @@ impl Admission {
         let block = block.or_else(|| self.limits.failed(client, now).blocked_for);
         Err(Box::new(Stranger { error, block, was_blocked, fingerprint }))
     }
+}
+
+/// What takes a token even in open mode.
+fn needs_token(exchange: &Exchange, path: &str) -> bool {
+    path == REDEEM || exchange.is_about_the_relay() && !address::is_loopback(exchange.client)
 }
 
 /// The credential of `Authorization: Bearer …`, whatever bytes it is made of.

@@ -102,7 +102,8 @@ mod tests {
     #[test]
     fn a_long_name_keeps_its_end() {
         for (slug, expected) in [
-            ("default", Some("default")),
+            // A place, and no name.
+            ("default", None),
             ("owner-0123456789", Some("owner-0123456789")),
             ("Owner-0123456789", Some("owner-0123456789")),
             ("-owner-0123456789", Some("owner-0123456789")),

@@ -507,7 +507,7 @@ fn accounts_of_airelays_stand_in_the_owners_order() {
     let long = format!("abcdefghijklmnopqrstu-0123456789, ?, long, r-long, {saved}");
     let expected = format!(
         "AIRelays\n\
-        default, ?, first, r-first, {saved}\n\
+        ?, ?, first, r-first, {saved}\n\
         a-0000000000, ?, a, r-a, {saved}\n\
         {long}\n\
         b-0000000000, ?, b, r-b, {saved}\n\
@@ -521,7 +521,7 @@ fn accounts_of_airelays_stand_in_the_owners_order() {
     let expected = format!(
         "AIRelays\n\
         b-0000000000, ?, b, r-b, {saved}\n\
-        default, ?, first, r-first, {saved}\n\
+        ?, ?, first, r-first, {saved}\n\
         a-0000000000, ?, a, r-a, {saved}\n\
         {long}\n\
         - bad cannot be used: the stored login is not a JSON object\n\
@@ -535,7 +535,7 @@ fn accounts_of_airelays_stand_in_the_owners_order() {
 fn a_data_directory_may_have_one_login_or_a_damaged_list() {
     let saved = "on, 2026-10-01T12:34:56Z";
     let place = Place::new(&[("auth.json", &bound("acct"))]);
-    assert_eq!(place.told("."), format!("AIRelays\ndefault, ?, acct, r-acct, {saved}"));
+    assert_eq!(place.told("."), format!("AIRelays\n?, ?, acct, r-acct, {saved}"));
     assert_eq!(place.told("auth.json"), format!("AIRelays\n?, ?, acct, r-acct, {saved}"));
     let place = Place::new(&[
         ("accounts/a-0000000000/auth.json", &login("acct", "")),

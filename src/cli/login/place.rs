@@ -21,7 +21,7 @@ pub fn of(
     is_meant: bool,
 ) -> Result<SlotId, RosterError> {
     let roster = app::roster(config);
-    let listing = roster.read()?;
+    let (listing, _) = roster.logins()?;
     let mut taken = Vec::new();
     for member in listing.members.iter().filter(|member| member.has_login) {
         let store = app::store_at(config, &member.auth_file);

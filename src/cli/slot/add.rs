@@ -74,10 +74,15 @@ pub fn import(session: &Session<'_>, options: &Import) -> Result<(), Failure> {
     if !options.yes {
         session.confirm("\nCopy these logins all the same? [y/N] ")?;
     }
+    let before = there(&config)?;
     let mut imported = Vec::new();
+    let mut ids = Vec::new();
     for login in logins {
-        imported.push(save(session, &config, options, login)?);
+        let (id, row) = save(session, &config, options, login)?;
+        ids.push(id);
+        imported.push(row);
     }
+    keep_order(&config, before, &ids)?;
     let section = imported.iter().fold(Section::new("Imported"), |section, row| {
         section.toned(&row.slot, row.label.as_deref().unwrap_or(&row.account_id), Tone::Good)
     });
@@ -120,12 +125,11 @@ fn save(
     config: &Config,
     options: &Import,
     login: Foreign,
-) -> Result<Row, Failure> {
+) -> Result<(SlotId, Row), Failure> {
     let Foreign { id, label, is_enabled, record, account, .. } = login;
     let wanted = match &options.slot {
         Some(slot) => Some(place::wanted(slot)?),
-        // What the others call their first one is a place here, and not a name.
-        None => id.filter(|id| id.as_str() != "default"),
+        None => id,
     };
     let slot = place::of(config, &record, wanted.as_ref(), options.slot.is_some())?;
     let store = app::store_at(config, &app::roster(config).auth_file(&slot));
@@ -150,7 +154,27 @@ fn save(
         })?;
     }
     let label = label.or(owner);
-    Ok(Row { slot: slot.to_string(), label, account_id: account.to_string() })
+    let row = Row { slot: slot.to_string(), label, account_id: account.to_string() };
+    Ok((slot, row))
+}
+
+/// Several that come together come in their order, behind those that were there.
+fn keep_order(config: &Config, mut order: Vec<SlotId>, imported: &[SlotId]) -> Result<(), Failure> {
+    for id in imported {
+        if !order.contains(id) {
+            order.push(id.clone());
+        }
+    }
+    if imported.len() < 2 || order == there(config)? {
+        return Ok(());
+    }
+    decide::write(&app::roster(config), |book| book.order.clone_from(&order))
+}
+
+/// The slots that have a login, in their order.
+fn there(config: &Config) -> Result<Vec<SlotId>, Failure> {
+    let members = app::roster(config).read()?.members.into_iter();
+    Ok(members.filter(|member| member.has_login).map(|member| member.id).collect())
 }
 
 #[derive(Serialize)]

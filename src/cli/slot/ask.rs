@@ -13,7 +13,7 @@ use crate::{
     cli::{
         Session, input,
         output::{Failure, Report, Section, Tone},
-        remote::{NoAnswer, Remote},
+        remote::Remote,
         serve,
     },
     config::Config,
@@ -34,12 +34,8 @@ enum Way {
 }
 
 async fn way(session: &Session<'_>, config: &Arc<Config>) -> Result<Way, Failure> {
-    match Remote::find(config) {
-        Some(Err(NoAnswer::Tls)) => session.terminal.note(
-            "The relay speaks TLS, which this command does not: what is shown is what is on the disk.",
-        ),
-        Some(remote) => return Ok(Way::Remote(remote?)),
-        None => {}
+    if let Some(remote) = Remote::find(config) {
+        return Ok(Way::Remote(remote));
     }
     let apart: Apart = serve::apart(session, config)?;
     Ok(Way::Here(Box::new(app::alone(config, Some(apart)).await?)))
@@ -146,7 +142,6 @@ pub fn clear(session: &Session<'_>, one: &One) -> Result<(), Failure> {
     let config = Arc::new(session.settings()?);
     let (id, _) = named(&config, &one.slot)?;
     if let Some(remote) = Remote::find(&config) {
-        let remote = remote?;
         let path = format!("/admin/slots/{id}/clear");
         let _cleared: Value = app::run(remote.post(&path, "{}"))??;
     } else {
@@ -202,7 +197,6 @@ pub fn explain(session: &Session<'_>, request: &str, json: bool) -> Result<(), F
     if !is_plain {
         return Err(Failure::Odd(format!("`{request}` is no id of a request")));
     }
-    let remote = remote?;
     let told: Value = app::run(remote.get(&format!("/v1/relay/requests/{request}/explain")))??;
     session.terminal.answer(&told_report(&told), json.then_some(&told))
 }
@@ -298,15 +292,24 @@ async fn granted(
     }
 }
 
+/// What is to be used.
+#[derive(Clone, Copy)]
+pub struct Redeem<'a> {
+    pub slot: Option<&'a str>,
+    pub credit: Option<&'a str>,
+    /// Of a request that got no answer.
+    pub request_id: Option<&'a str>,
+}
+
 pub fn redeem(
     session: &Session<'_>,
-    (slot, credit): (Option<&str>, Option<&str>),
+    what: Redeem<'_>,
     is_agreed: bool,
     json: bool,
 ) -> Result<(), Failure> {
     let config = Arc::new(session.settings()?);
     let members = app::roster(&config).read()?.members;
-    let slot = match (slot, members.as_slice()) {
+    let slot = match (what.slot, members.as_slice()) {
         (Some(slot), _) => slot.to_owned(),
         (None, [only]) => only.id.to_string(),
         (None, _) => return Err(Failure::Odd("there are several slots; say which".to_owned())),
@@ -323,7 +326,16 @@ pub fn redeem(
             return Err(Failure::Odd("nothing was used".to_owned()));
         }
     }
-    let redeemed = app::run(redeemed(session, &config, &id, credit))??;
+    let random = crate::clock::random().map_err(|error| Failure::Odd(error.to_string()))?;
+    let request_id = what.request_id.map_or_else(|| crate::id::uuid(random), str::to_owned);
+    let asked = redeemed(session, &config, &id, (&request_id, what.credit));
+    let redeemed = app::run(asked)?.map_err(|failure| {
+        let why = chain(&failure);
+        Failure::Odd(format!(
+            "{why}. If a reset was used is not known. Ask again with `airelays slot redeem {id} \
+             --request-id {request_id}`: it counts once"
+        ))
+    })?;
     let tone = if redeemed.reset_applied { Tone::Good } else { Tone::Warn };
     let section =
         Section::new("Usage Reset").field("Slot", &id).toned("Outcome", &redeemed.outcome, tone);
@@ -335,7 +347,7 @@ async fn redeemed(
     session: &Session<'_>,
     config: &Arc<Config>,
     id: &SlotId,
-    credit: Option<&str>,
+    (request_id, credit): (&str, Option<&str>),
 ) -> Result<Redemption, Failure> {
     #[derive(Serialize)]
     struct Wanted<'a> {
@@ -343,11 +355,9 @@ async fn redeemed(
         credit_id: Option<&'a str>,
         redeem_request_id: &'a str,
     }
-    let random = crate::clock::random().map_err(|error| Failure::Odd(error.to_string()))?;
-    let request_id = crate::id::uuid(random);
     match way(session, config).await? {
         Way::Remote(remote) => {
-            let (account, redeem_request_id) = (id.as_str(), &*request_id);
+            let (account, redeem_request_id) = (id.as_str(), request_id);
             let wanted = Wanted { account, credit_id: credit, redeem_request_id };
             let body = serde_json::to_string(&wanted).unwrap_or_default();
             Ok(remote.post("/v1/relay/accounts/resets/redeem", &body).await?)
@@ -355,7 +365,7 @@ async fn redeemed(
         Way::Here(relay) => {
             let account = relay.slots.account(id);
             let account = account.ok_or_else(|| Failure::Odd("the slot is gone".to_owned()))?;
-            let redeemed = relay.redeem(id, &account, &request_id, credit).await;
+            let redeemed = relay.redeem(id, &account, request_id, credit).await;
             redeemed.map_err(|refused| Failure::Odd(chain(&refused)))
         }
     }

@@ -87,10 +87,7 @@ pub fn set(session: &Session<'_>, set: &Set) -> Result<(), Failure> {
             ))
         }
     };
-    let models = set.models.as_deref().map(|text| match text {
-        "all" => Vec::new(),
-        names => names.split(',').map(|name| name.trim().to_owned()).collect(),
-    });
+    let models = set.models.as_deref().map(models).transpose()?;
     let one = One { slot: set.slot.clone(), json: set.json };
     change(session, &one, |wishes| {
         if let Some(weight) = set.weight {
@@ -118,9 +115,22 @@ struct Shown {
     policies: Vec<String>,
 }
 
+/// The models between commas; none of them stands for all.
+fn models(text: &str) -> Result<Vec<String>, Failure> {
+    if text == "all" {
+        return Ok(Vec::new());
+    }
+    let names = text.split(',').map(|name| name.trim().to_owned());
+    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        return Err(Failure::Odd("name models between commas, or `all`".to_owned()));
+    }
+    Ok(names)
+}
+
 /// As the relay that runs has it; without one, as it would have it.
 fn shown(config: &Config, roster: &Roster) -> Result<Shown, Failure> {
-    if let Some(Ok(relay)) = Remote::find(config) {
+    if let Some(relay) = Remote::find(config) {
         return app::run(async {
             // Looking at the slots makes the relay look at the disk.
             let _slots: SlotList = relay.get("/admin/slots").await?;
@@ -168,8 +178,7 @@ pub fn usage(session: &Session<'_>, set: &UsageSet) -> Result<(), Failure> {
     let windows = vec![window(&set.five_hours, 300)?, window(&set.week, 10_080)?];
     let family = Family { id: MAIN.to_owned(), name: None, windows };
     let limits = Limits { families: vec![family], ..Limits::default() };
-    if let Some(remote) = Remote::find(&config) {
-        let _running = remote?;
+    if Remote::find(&config).is_some() {
         return Err(Failure::Odd(
             "a relay is running and knows better: its usage is live; stop it first".to_owned(),
         ));

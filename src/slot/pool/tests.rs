@@ -428,7 +428,7 @@ fn a_limit_of_one_model_stops_that_model_alone() {
     assert_eq!(glance(&mut pool, ask(t0), t0), "slot-1 by ordered");
     let none = pool.choose(Ask { tried: &[id(2)], ..spark(t0) }, t0).expect_err("both");
     assert_eq!(keys(&none.looks), "slot-1 cooling, slot-2 tried");
-    assert_eq!(none.wait, Some(Duration::from_secs(900)));
+    assert_eq!(none.wait, Some(Duration::from_mins(15)));
     // What another model is answered says nothing about it; what it is answered does.
     pool.answered(&id(1), Some("m"), after(t0, 1).instant);
     assert_eq!(glance(&mut pool, spark(t0), after(t0, 2)), "slot-2 by ordered");

@@ -1,10 +1,12 @@
 //! The commands: with a relay that runs and without, under their names and their former ones.
 
-use std::{path::Path, process::Output};
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Output};
 
 use serde_json::Value;
 
-use crate::harness::{TOKEN, dialect::Dialect::Chat, http::Ask, place::Place, write};
+use crate::harness::{
+    TOKEN, dialect::Dialect::Chat, http::Ask, place::Place, program::Program, write,
+};
 
 struct Said {
     code: Option<i32>,
@@ -211,6 +213,31 @@ async fn a_relay_that_runs_is_asked_and_follows() {
     assert_eq!(health["running"], false, "what a killed relay left behind fools nobody");
 }
 
+/// Commands once needed the relay's address, its token, and that it spoke plain http.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_found_wherever_it_listens_and_whatever_its_token_is() {
+    let tls = |name: &str| format!("{}/tests/fixtures/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let place = place().await;
+    let own = [("AIRELAYS_BEARER_TOKEN", "a-token-that-no-command-knows".to_owned())];
+    let encrypted = [("AIRELAYS_TLS_CERT", tls("cert.pem")), ("AIRELAYS_TLS_KEY", tls("key.pem"))];
+    let elsewhere = [("AIRELAYS_HOST", "::1".to_owned())];
+    let socket = place.home.path().join(".airelays/control.sock");
+    for variables in [&own[..], &encrypted, &elsewhere] {
+        // What a killed relay left behind is in nobody's way.
+        let mut serve = place.serve();
+        serve.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
+        let mut relay = Program::spawn(serve);
+        relay.address();
+        let health = json(&place, "health --json").await;
+        assert_eq!((&health["running"], &health["healthz"]["ok"]), (&true.into(), &true.into()));
+        assert_eq!(json(&place, "slot test 1 --json").await["slot"], "slot-1");
+        let mode = std::fs::metadata(&socket).expect("a socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        relay.kill();
+    }
+    assert_eq!(json(&place, "health --json").await["running"], false);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_known_of_the_usage_survives_a_restart() {
     let place = place().await;
@@ -242,6 +269,51 @@ async fn what_was_known_of_the_usage_survives_a_restart() {
     let slot = json(&place, "slot list --json").await;
     assert_eq!(slot["slots"][0]["usage"]["fivePct"], 73, "{slot}");
     relay.kill();
+}
+
+/// A login was lost after the browser, and `status` showed nothing at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_that_cannot_be_read_stop_no_login() {
+    let place = Place::new().await;
+    assert_eq!(run(&place, "init").await.code, Some(0));
+    let book = place.home.path().join(".airelays/slots.json");
+    write(&book, "{\"version\":1,");
+    let status = json(&place, "status --json").await;
+    assert_eq!(status["auth"]["ready_for_requests"], true);
+    let problem = status["slots_problem"].as_str().expect("a problem");
+    assert!(problem.contains("slots.json is not what it should be"), "{problem}");
+    assert!(run(&place, "status").await.out.contains("slots.json is not what it should be"));
+    let other = place.home.path().join("other.json");
+    write(&other, &place.simulator.stored_login_for("second"));
+    let line = format!("login --import {} --yes", other.display());
+    let said = run(&place, &line).await;
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    assert!(place.home.path().join(".airelays/accounts/slot-2/auth.json").exists());
+    // Whoever keeps a reserve does not want it drained.
+    let said = run(&place, "serve --port 0").await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("Mend the file, or move it away"), "{}", said.err);
+    std::fs::rename(&book, book.with_extension("broken")).expect("moved");
+    assert_eq!(ids(&place).await, ["slot-1", "slot-2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_whose_answer_was_lost_is_asked_for_again_under_its_id() {
+    let place = place().await;
+    let file = place.home.path().join(".airelays/accounts/slot-2/auth.json");
+    let login = std::fs::read(&file).expect("read");
+    std::fs::remove_file(&file).expect("removed");
+    write(&file, "{}");
+    let said = run(&place, "slot redeem 2 --yes").await;
+    assert_eq!(said.code, Some(1));
+    let (_, id) = said.err.split_once("--request-id ").expect("an id");
+    let id = id.split('`').next().expect("an id").to_owned();
+    std::fs::write(&file, login).expect("written");
+    let line = format!("slot redeem 2 --yes --json --request-id {id}");
+    let first = json(&place, &line).await;
+    assert_eq!((&first["outcome"], &first["redeem_request_id"]), (&"reset".into(), &id.into()));
+    assert_eq!(json(&place, &line).await["outcome"], "already_redeemed");
+    assert_eq!(json(&place, "slot resets 2 --json").await["available_count"], 0);
 }
 
 /// What stands at the place, by path.
@@ -292,7 +364,17 @@ async fn logins_of_other_programs_are_copied_and_nothing_of_theirs_is_touched() 
         (&"other".into(), &false.into()),
         "{list}"
     );
-    // AIRelays 0.22's own folder, with its order.
+    let said = run(&place, &format!("slot import {}", other.path().display())).await;
+    let caution = "the first refresh by either ends the login of the other";
+    assert!(said.out.contains(caution), "{}", said.out);
+    assert_eq!(said.code, Some(1), "nobody agreed");
+}
+
+/// AIRelays 0.22's own folder, with its order.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accounts_of_airelays_come_in_their_order() {
+    let place = place().await;
+    add(&place, 7, "seventh");
     let python = tempfile::tempdir().expect("a folder");
     write(&python.path().join("auth.json"), &place.simulator.stored_login_for("eighth"));
     let slug = "ninth-0123456789";
@@ -300,17 +382,14 @@ async fn logins_of_other_programs_are_copied_and_nothing_of_theirs_is_touched() 
         &python.path().join(format!("accounts/{slug}/auth.json")),
         &place.simulator.stored_login_for("ninth"),
     );
+    let manifest = format!(r#"{{"order": ["{slug}", "default"]}}"#);
+    write(&python.path().join("accounts/manifest.json"), &manifest);
     let done = json(&place, &format!("slot import {} --yes --json", python.path().display())).await;
     let slots: Vec<_> =
         done["imported"].as_array().expect("rows").iter().map(|row| &row["slot"]).collect();
-    assert_eq!(slots, ["slot-3", slug], "{done}");
-    let said = run(&place, &format!("slot import {}", python.path().display())).await;
-    assert!(
-        said.out.contains("the first refresh by either ends the login of the other"),
-        "{}",
-        said.out
-    );
-    assert_eq!(said.code, Some(1), "nobody agreed");
+    assert_eq!(slots, [slug, "slot-3"], "{done}");
+    // They stand in its order, behind those that were there.
+    assert_eq!(ids(&place).await, ["slot-1", "slot-2", "slot-7", slug, "slot-3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
