@@ -263,3 +263,6 @@ impl Drop for InLine<'_> {
         drop(left);
     }
 }
+
+#[cfg(test)]
+mod tests;
