@@ -10,12 +10,13 @@ mod instance;
 pub mod memory;
 mod outside;
 mod signals;
+mod slots;
 
 use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -29,10 +30,16 @@ use tokio::{net::TcpListener, runtime::Runtime, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::front::Place;
-pub(crate) use self::instance::running;
+pub(crate) use self::instance::{Running, running};
 pub(crate) use self::outside::Beyond;
 pub use self::signals::interrupted;
-use self::{front::Front, instance::Instance, outside::Outside};
+pub(crate) use self::slots::{roster, store_at};
+use self::{
+    front::Front,
+    instance::Instance,
+    outside::Outside,
+    slots::{relay_settings, slots},
+};
 use crate::{
     address::Scope,
     api::{
@@ -65,13 +72,9 @@ use crate::{
     listen::{self, Ending, tls},
     private_file::{self, NoSocket},
     redact::Redactor,
-    relay::{
-        self, Relay, refresh as usage,
-        slots::{self, Account, Slots},
-    },
-    roster::{Roster, RosterError},
+    relay::{self, Relay, refresh as usage, slots::Account},
+    roster::RosterError,
     sim::Simulator,
-    slot::{affinity, pool},
     traffic::{self, Phase, Record, Traffic, Writer},
     transport::{self, Network, NetworkSettings},
     upstream::{
@@ -87,8 +90,6 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 /// As long as the Codex client uses its list.
 const LIST_FRESH: Duration = Duration::from_mins(5);
 const LIST_PATIENCE: Duration = Duration::from_secs(5);
-/// How many dialogues are known to belong to a slot. Each takes about a hundred bytes.
-const MOST_DIALOGUES: usize = 8192;
 /// For a listener that other machines can reach.
 const SHORTEST_TOKEN: usize = 16;
 /// How long other processes may hold the stored login.
@@ -342,11 +343,6 @@ pub(crate) async fn alone(config: &Arc<Config>, apart: Option<Apart>) -> Result<
     Ok(inner(config, &outside, &TaskTracker::new(), base)?.relay)
 }
 
-/// Which slots there are, for commands that need no more.
-pub(crate) fn roster(config: &Config) -> Roster {
-    Roster::new(&config.paths.data_dir)
-}
-
 fn inner(
     config: &Arc<Config>,
     outside: &Outside,
@@ -392,50 +388,6 @@ fn inner(
         relay_settings(config),
     );
     Ok(Inner { clock, traffic, redactor, relay, describe })
-}
-
-/// The slots of the data directory that `store` is in. All have their own `first`, so to speak.
-fn slots(
-    config: &Config,
-    store: &Store,
-    first: Account,
-    clock: &Clock,
-) -> Result<Slots, RosterError> {
-    let (of_slots, store) = (&config.slots, store.clone());
-    let home = store.path().parent().unwrap_or(&config.paths.data_dir).to_owned();
-    let connect = move |member: &crate::roster::Member| {
-        if member.auth_file == store.path() {
-            return first.clone();
-        }
-        let login = first.login.beside(store.beside(&member.auth_file));
-        Account { login, catalogue: first.catalogue.beside() }
-    };
-    let settings = slots::Settings {
-        pool: pool::Settings {
-            policy: of_slots.policy,
-            thresholds: of_slots.thresholds,
-            reserve: of_slots.reserve,
-            concurrent: of_slots.concurrent,
-            affinity: affinity::Settings { most: MOST_DIALOGUES, keep: of_slots.affinity },
-        },
-        waiting: usize::try_from(of_slots.waiting).unwrap_or(usize::MAX),
-        patience: of_slots.patience,
-    };
-    Slots::new(Roster::new(&home), Arc::new(connect), clock.clone(), settings)
-}
-
-fn relay_settings(config: &Config) -> relay::Settings {
-    relay::Settings {
-        limits: relay::Limits {
-            first_event: config.upstream.first_event_timeout,
-            silence: config.upstream.silence_timeout,
-        },
-        total: config.upstream.total_timeout,
-        learn: config.upstream.learn_parameters,
-        aliases: config.models.aliases.clone(),
-        retries: config.slots.retries,
-        backoff: config.slots.backoff,
-    }
 }
 
 /// The groups of routes with what each needs.
@@ -573,12 +525,6 @@ pub(crate) fn store(config: &Config) -> Store {
     let mut homes: Vec<_> = homes.into_iter().flatten().cloned().collect();
     homes.dedup();
     Store::new(&paths.auth_file(), Vault::new(config.auth.storage, homes))
-}
-
-/// The login at `path`, kept as the owner's first one is.
-pub(crate) fn store_at(config: &Config, path: &Path) -> Store {
-    let first = store(config);
-    if path == first.path() { first } else { first.beside(path) }
 }
 
 /// Who issues logins, for commands that start no server.

@@ -64,7 +64,7 @@ impl Instance {
     }
 
     /// Where commands of the same owner reach this relay. `None` where there can be no socket; then
-    /// they work with what is on the disk.
+    /// they see what is on the disk, and say so.
     pub fn control(&self) -> Option<Listener> {
         let opened = private_file::listen_watchfully(&self.control).and_then(|(listener, file)| {
             listener.set_nonblocking(true)?;
@@ -88,12 +88,23 @@ impl Instance {
     }
 }
 
-/// Where the relay that serves `dir` now is reached, if one does.
-pub fn running(dir: &Path) -> Option<PathBuf> {
+/// A relay that serves a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Running {
+    /// It can be reached at this socket.
+    At(PathBuf),
+    /// It has none.
+    OutOfReach,
+}
+
+/// The relay that serves `dir` now, if one does.
+pub fn running(dir: &Path) -> Option<Running> {
     let lock = dir.join("relay.lock");
     // Making the lock file here would make the directory, and nothing serves one without.
     let is_held = lock.exists() && matches!(private_file::try_lock(&lock), Ok(None));
-    is_held.then(|| dir.join(CONTROL))
+    let socket = dir.join(CONTROL);
+    let running = if socket.exists() { Running::At(socket) } else { Running::OutOfReach };
+    is_held.then_some(running)
 }
 
 /// Which process has the lock, as far as it has said so.

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 
 use crate::{
-    app,
+    app::{self, Running},
     config::Config,
     object::Object,
     transport::{self, NetworkSettings, Transport},
@@ -31,6 +31,8 @@ const LIMIT: usize = 16 << 20;
 pub enum NoAnswer {
     #[error("a relay runs here, but does not answer at `control.sock` in its data directory")]
     Unreachable(#[source] transport::BoxError),
+    #[error("a relay runs here that commands cannot reach; its log says why")]
+    OutOfReach,
     #[error("{message}")]
     Refused { status: StatusCode, message: String },
     #[error("the relay's answer cannot be read")]
@@ -41,15 +43,18 @@ pub enum NoAnswer {
 pub struct Remote(Transport);
 
 impl Remote {
-    /// `None` when there is none.
-    pub fn find(config: &Config) -> Option<Self> {
-        let socket = app::running(&config.paths.data_dir)?;
+    /// `None` when there is none. An error when there is one that commands cannot reach.
+    pub fn find(config: &Config) -> Option<Result<Self, NoAnswer>> {
+        let socket = match app::running(&config.paths.data_dir)? {
+            Running::At(socket) => socket,
+            Running::OutOfReach => return Some(Err(NoAnswer::OutOfReach)),
+        };
         let transport = transport::network(NetworkSettings {
             connect_timeout: CONNECT,
             user_agent: concat!("airelays/", env!("CARGO_PKG_VERSION")).into(),
             socket: Some(socket),
         });
-        Some(Self(transport.transport()))
+        Some(Ok(Self(transport.transport())))
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, NoAnswer> {

@@ -58,9 +58,9 @@ pub fn listen(path: &Path) -> Result<(UnixListener, SocketFile), NoSocket> {
 ///
 /// # Errors
 ///
-/// When something stands there, or others could put something else there.
+/// When something stands there, or everybody could put something else there.
 pub fn listen_watchfully(path: &Path) -> Result<(UnixListener, SocketFile), NoSocket> {
-    listen_unless(path, 0o022)
+    listen_unless(path, 0o002)
 }
 
 /// Unless its directory is open to others in one of these ways.

@@ -12,6 +12,7 @@
 //! **Invariant:** no slot is tried twice in one pass.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,6 +30,7 @@ use super::{
     story::Story,
 };
 use crate::{
+    auth::LoginError,
     credential::Credential,
     slot::{
         SlotId,
@@ -156,10 +158,12 @@ impl Relay {
     ) -> Result<Served<T>, Refused> {
         self.remember_story(asked);
         let mut tour = Tour::default();
+        // One patience for all of it.
+        let since = self.clock.instant();
         let outcome = loop {
             let wanted = self.wanted(asked, &tour);
             let began = self.clock.instant();
-            let taken = self.slots.take(wanted).await;
+            let taken = self.slots.take(wanted, since).await;
             asked.story.waited(self.clock.instant().saturating_duration_since(began));
             let failed = match taken {
                 Ok(lease) => {
@@ -174,7 +178,7 @@ impl Relay {
                     asked.story.chosen(none.looks.clone(), None);
                     match self.pause(&mut tour).await {
                         Some(pause) => asked.story.waited(pause),
-                        None => break self.refusal(&tour, none),
+                        None => break self.refusal(&asked.request.model, &tour, none),
                     }
                     continue;
                 }
@@ -182,11 +186,14 @@ impl Relay {
             let (id, refused) = *failed;
             let course = Course::of(&refused);
             tour.failed(id, refused.clone());
-            if !course.may_go_elsewhere() {
-                match self.pause(&mut tour).await {
+            match course {
+                Course::Elsewhere | Course::ElsewhereOrLater => {}
+                // Whatever failed before: this one may have been paid for, or is the client's own.
+                Course::Surface => break refused,
+                Course::Later => match self.pause(&mut tour).await {
                     Some(pause) => asked.story.waited(pause),
                     None => break refused,
-                }
+                },
             }
         };
         asked.story.ended("refused", self.clock.instant());
@@ -195,8 +202,10 @@ impl Relay {
 
     fn remember_story(&self, asked: &Asked) {
         let Asked { id, request, story, .. } = asked;
-        story.begin(id.as_str(), &request.model, &request.session, self.slots.now());
-        self.stories.add(id.as_str(), story);
+        let is_new = story.begin(id.as_str(), &request.model, &request.session, self.slots.now());
+        if is_new {
+            self.stories.add(id.as_str(), story);
+        }
     }
 
     fn wanted(&self, asked: &Asked, tour: &Tour) -> Wanted {
@@ -245,16 +254,17 @@ impl Relay {
 
     /// What the client is told when nobody is left: what may pass soonest. Where there is one slot
     /// only, that is how it failed: nobody need know that it is one.
-    fn refusal(&self, tour: &Tour, none: NoSlot) -> Refused {
+    fn refusal(&self, model: &str, tour: &Tour, none: NoSlot) -> Refused {
         let is_single = self.slots.is_single();
         let single = tour.failures.last().filter(|_| is_single).map(|(_, refused)| refused);
         if let Some(failure) = tour.may_pass().or(single) {
             return failure.clone();
         }
+        let model = self.meant(model);
         let NoSlot { looks, is_full, wait } = none;
         // Whoever asked for one slot wants to hear of no other.
         let is_asked = |look: &Look| look.verdict != Verdict::NotAsked;
-        let looks = looks.into_iter().filter(is_asked).map(|look| self.told(look, tour));
+        let looks = looks.into_iter().filter(is_asked).map(|look| self.told(look, &model, tour));
         let looks: Vec<_> = looks.collect();
         if !is_full {
             let single = looks.first().filter(|_| is_single).and_then(|look| self.as_failed(look));
@@ -263,24 +273,25 @@ impl Relay {
                 return refused;
             }
         }
-        let wait = wait.or_else(|| {
-            let now = self.clock.now();
-            let until = looks.iter().filter_map(|look| look.verdict.until()).min()?;
-            Duration::try_from(until.duration_since(now)).ok()
-        });
+        // What was just tried may be back before what was not.
+        let now = self.clock.now();
+        let back = looks.iter().filter_map(|look| look.verdict.until()).min();
+        let back = back.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
+        let wait = [wait, back].into_iter().flatten().min();
         Refused::NoSlot(Box::new(NoneLeft { looks, is_full, wait }))
     }
 
     /// What was tried rests now, or does not have the model: that is what there is to tell of it.
-    fn told(&self, look: Look, tour: &Tour) -> Look {
+    fn told(&self, look: Look, model: &str, tour: &Tour) -> Look {
         if look.verdict != Verdict::Tried {
             return look;
         }
         if matches!(tour.failure_of(&look.id), Some(Refused::Model { .. })) {
             return Look { verdict: Verdict::Model, ..look };
         }
-        let state =
-            self.slots.view(|pool, now| pool.slot(&look.id).map(|slot| pool.state(slot, now)));
+        let state = self
+            .slots
+            .view(|pool, now| Some(pool.state_for(pool.slot(&look.id)?, Some(model), now)));
         let state = state.filter(|state| !state.can_serve());
         Look { verdict: state.unwrap_or(look.verdict), id: look.id }
     }
@@ -357,7 +368,7 @@ impl Relay {
     ) -> Result<(T, Arc<Credential>), Refused> {
         let login = &lease.account.login;
         let credential = login.credential().await?;
-        self.slots.owned_by(lease.id(), &credential.account_id);
+        lease.used_by(&credential.account_id);
         let mut account = Usable { catalogue: lease.account.catalogue.clone(), credential };
         let readable = Readable::of(lease, asked);
         let named = self.named(readable.request.clone(), &account).await;
@@ -391,6 +402,12 @@ impl Relay {
                 n_replaced += 1;
                 match login.after_unauthorized(&account.credential).await {
                     Ok(renewed) => account.credential = renewed,
+                    Err(error @ LoginError::AccountMismatch) => {
+                        // Somebody has signed in to the slot meanwhile, with another account, of
+                        // which this says nothing.
+                        self.look_again().await;
+                        return Err(error.into());
+                    }
                     Err(error) if n_replaced == 1 => return Err(error.into()),
                     Err(_) => return Err(Refused::Attempt(failure)),
                 }
@@ -457,10 +474,16 @@ impl Readable {
         let former = former.and_then(|id| choice.looks.iter().find(|look| look.id == *id));
         // A dialogue whose slot is only busy goes back there.
         let moves_in = !former.is_some_and(is_waiting);
-        if choice.former.is_some() {
+        let is_away = choice.former.is_some();
+        if is_away || choice.own.is_some() {
             foreign = request.thoughts(digest);
         }
-        let knows = if choice.former.is_some() { &foreign } else { &choice.foreign };
+        if let Some(own) = &choice.own {
+            // One slot had it for a while in place of another: what is not the other's is its.
+            let own: HashSet<_> = own.iter().collect();
+            foreign.retain(|thought| own.contains(thought) == is_away);
+        }
+        let knows: HashSet<_> = foreign.iter().chain(&choice.foreign).collect();
         let without = request.without_thoughts(&|thought| knows.contains(&digest(thought)));
         let has_dropped = without.is_some();
         if let Some(without) = without {
@@ -472,8 +495,11 @@ impl Readable {
 
     /// The dialogue was served, after `unreadable` was found to be so.
     fn settle(&self, lease: &Lease, asked: &Asked, unreadable: &[u64]) {
+        let session = &asked.request.session;
         if self.moves_in {
-            lease.bind(&asked.request.session, &[&self.foreign, unreadable].concat());
+            lease.bind(session, &[&self.foreign, unreadable].concat());
+        } else {
+            lease.lent(session, &self.foreign);
         }
     }
 }

@@ -61,10 +61,6 @@ impl Course {
         }
     }
 
-    pub fn may_go_elsewhere(self) -> bool {
-        matches!(self, Self::Elsewhere | Self::ElsewhereOrLater)
-    }
-
     pub fn may_pass(self) -> bool {
         matches!(self, Self::ElsewhereOrLater | Self::Later)
     }

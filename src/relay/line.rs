@@ -10,6 +10,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -73,11 +74,11 @@ type Taken = Result<Lease, NoSlot>;
 
 /// Those of a line who were answered, to be told when nothing is locked any more.
 #[must_use]
-struct Served(Vec<(oneshot::Sender<Taken>, Taken)>);
+pub(super) struct Served(Vec<(oneshot::Sender<Taken>, Taken)>);
 
 impl Served {
     /// Whoever has left in between gives the place back by not taking it.
-    fn tell(self) {
+    pub(super) fn tell(self) {
         for (send, taken) in self.0 {
             drop(send.send(taken));
         }
@@ -85,18 +86,19 @@ impl Served {
 }
 
 impl Slots {
-    /// A place for `wanted`, waiting for one if it can be expected in time.
+    /// A place for `wanted`, waiting for one if it can be expected in time. He who wants it began to
+    /// do so at `since`, and his patience with that.
     ///
     /// # Errors
     ///
     /// When nobody can serve it.
-    pub async fn take(&self, wanted: Wanted) -> Result<Lease, NoSlot> {
-        let since = self.0.clock.instant();
+    pub async fn take(&self, wanted: Wanted, since: Instant) -> Result<Lease, NoSlot> {
         let deadline = since + self.settings().patience;
         let (served, taken) = {
             let mut state = self.0.state.lock();
             // Time may have freed what somebody in the line waits for.
-            let is_due = state.line.next_look.is_some_and(|next| next <= since);
+            let now = self.0.clock.instant();
+            let is_due = state.line.next_look.is_some_and(|next| next <= now);
             let served = if is_due { self.look_after(&mut state) } else { Served(Vec::new()) };
             (served, self.enter(&mut state, wanted, since, deadline))
         };
@@ -130,8 +132,9 @@ impl Slots {
         since: Instant,
         deadline: Instant,
     ) -> Entered {
+        let times = (self.0.clock.instant(), deadline);
         let none = match self.choose(state, &wanted, since) {
-            Err(none) if is_worth_waiting(&none, &wanted, (since, deadline)) => none,
+            Err(none) if is_worth_waiting(&none, &wanted, times) => none,
             taken => return Entered::Answered(taken),
         };
         if state.line.waiters.len() >= self.settings().waiting {
@@ -141,7 +144,7 @@ impl Slots {
         let ticket = state.line.tickets;
         let (send, receive) = oneshot::channel();
         state.line.waiters.push_back(Waiter { ticket, wanted, since, deadline, send });
-        self.look_at(state, look_at(none.wait, (since, deadline)));
+        self.look_at(state, look_at(none.wait, times));
         Entered::Waits { ticket, receive }
     }
 
@@ -156,26 +159,15 @@ impl Slots {
 
     fn choose(&self, state: &mut State, wanted: &Wanted, since: Instant) -> Taken {
         let choice = state.pool.choose(wanted.ask(since), self.now())?;
+        let owner = OnceLock::new();
         let Some(account) = state.accounts.get(&choice.id).cloned() else {
             state.pool.leave(&choice.id, choice.number);
             return Err(NoSlot { looks: choice.looks, is_full: false, wait: None });
         };
-        Ok(Lease { slots: self.clone(), account, choice })
+        Ok(Lease { slots: self.clone(), account, choice, owner })
     }
 
-    /// Hands what is free to those who wait, in their order.
-    pub(super) fn serve_line(&self) {
-        let served = {
-            let mut state = self.0.state.lock();
-            if state.line.waiters.is_empty() {
-                return;
-            }
-            self.look_after(&mut state)
-        };
-        served.tell();
-    }
-
-    /// The same, if time may have changed something. Of all who wake for it only the first has to.
+    /// Hands what is free to those who wait, if time may have changed something. Of all who wake for it only the first has to.
     fn serve_line_if_due(&self) {
         let served = {
             let mut state = self.0.state.lock();
@@ -188,7 +180,11 @@ impl Slots {
         served.tell();
     }
 
-    fn look_after(&self, state: &mut State) -> Served {
+    /// Hands what is free to those who wait, in their order.
+    pub(super) fn look_after(&self, state: &mut State) -> Served {
+        if state.line.waiters.is_empty() {
+            return Served(Vec::new());
+        }
         let now = self.0.clock.instant();
         let mut served = Vec::new();
         // What was in vain for one is in vain for others who want the same.
@@ -217,9 +213,11 @@ impl Slots {
             next = Some(next.map_or(at, |next| next.min(at)));
             state.line.waiters.push_back(waiter);
         }
-        state.line.next_look = None;
-        if let Some(next) = next {
-            self.look_at(state, next);
+        // Whoever sleeps until an earlier time looks again then by himself.
+        let former = std::mem::replace(&mut state.line.next_look, next);
+        let is_earlier = |next: Instant| former.is_none_or(|former| next < former);
+        if next.is_some_and(is_earlier) {
+            self.0.bell.notify_waiters();
         }
         Served(served)
     }

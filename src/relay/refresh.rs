@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Refused, Relay, fault, slots::Account};
 use crate::{
+    credential::AccountId,
     slot::{
         Moment, SlotId,
         pool::{Pool, Slot},
@@ -66,10 +67,13 @@ impl Relay {
 
     async fn refreshed(&self, id: &SlotId, account: &Account) -> Refreshed {
         let asked = self.clock.instant();
-        let outcome = match self.ask_usage(id, account).await {
+        let mut whose = None;
+        let outcome = match self.ask_usage(id, account, &mut whose).await {
             Ok(limits) => {
-                let now = self.slots.now();
-                self.slots.read(id, &Reading::new(limits, Source::Route, asked, now));
+                let reading = Reading::new(limits, Source::Route, asked, self.slots.now());
+                self.slots.hear(id, whose.as_ref(), |pool, now| {
+                    pool.read(id, &reading, now);
+                });
                 Ok(())
             }
             Err(refused) => {
@@ -80,7 +84,9 @@ impl Relay {
                 );
                 let now = self.clock.now();
                 if let Some(fault) = fault::of(&refused, now).filter(|_| is_its) {
-                    self.slots.hold_against(id, fault, asked);
+                    self.slots.hear(id, whose.as_ref(), |pool, now| {
+                        pool.failed(id, None, fault, (asked, now));
+                    });
                 }
                 Err(refused)
             }
@@ -88,9 +94,16 @@ impl Relay {
         Refreshed { id: id.clone(), outcome }
     }
 
-    async fn ask_usage(&self, id: &SlotId, account: &Account) -> Result<Limits, Refused> {
+    /// Asks once, and says with whose login.
+    async fn ask_usage(
+        &self,
+        id: &SlotId,
+        account: &Account,
+        whose: &mut Option<AccountId>,
+    ) -> Result<Limits, Refused> {
         let credential = account.login.credential().await?;
         self.slots.owned_by(id, &credential.account_id);
+        *whose = Some(credential.account_id.clone());
         let (asked, credential) = match usage::fetch(&self.upstream, &credential).await {
             Err(Failure::Unauthorized { .. }) => {
                 let credential = account.login.after_unauthorized(&credential).await?;
@@ -146,7 +159,7 @@ impl Relay {
     }
 
     /// Takes slots that have come or changed; a thread for it only where there is something to do.
-    async fn look_again(&self) {
+    pub(super) async fn look_again(&self) {
         if self.slots.is_stale() {
             let slots = self.slots.clone();
             // What is wrong is told below, whoever found it.

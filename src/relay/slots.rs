@@ -14,7 +14,7 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -33,8 +33,7 @@ use crate::{
     },
     slot::{
         Moment, SlotId,
-        health::Fault,
-        pool::{self, Choice, Pool},
+        pool::{self, Choice, Pool, Slot},
         window::{self, Reading},
     },
     transport::chain,
@@ -104,6 +103,8 @@ pub struct Lease {
     pub(super) slots: Slots,
     pub account: Account,
     pub choice: Choice,
+    /// Whose the slot was when it was used.
+    pub(super) owner: OnceLock<u64>,
 }
 
 impl Lease {
@@ -111,26 +112,52 @@ impl Lease {
         &self.choice.id
     }
 
+    /// It is used for this account.
+    pub fn used_by(&self, account: &AccountId) {
+        self.owner.get_or_init(|| owner(account));
+        self.slots.owned_by(self.id(), account);
+    }
+
+    /// Whether the slot is still that of the account that was used: nothing that is heard of that one
+    /// later is about another.
+    fn is_current(&self, pool: &Pool) -> bool {
+        let owner = pool.slot(self.id()).and_then(Slot::owner);
+        self.owner.get().is_none_or(|own| owner == Some(*own))
+    }
+
+    /// Tells the table something about the account that was used.
+    fn tell(&self, tell: impl FnOnce(&mut State, Moment)) {
+        self.slots.change_state(|state, now| {
+            if self.is_current(&state.pool) {
+                tell(state, now);
+            }
+        });
+    }
+
     /// A request that was sent at `sent` was answered.
     pub fn answered(&self, sent: Instant) {
         let model = self.choice.model.as_deref();
-        self.slots.0.state.lock().setbacks.remove(self.id());
-        self.slots.change(|pool, _| pool.answered(self.id(), model, sent));
+        self.tell(|state, _| {
+            state.setbacks.remove(self.id());
+            state.pool.answered(self.id(), model, sent);
+        });
     }
 
     /// What an answer said is left.
     pub fn read(&self, reading: &Reading) {
-        self.slots.read(self.id(), reading);
+        self.tell(|state, now| {
+            state.pool.read(self.id(), reading, now);
+        });
     }
 
     /// A request that was sent at `sent` failed.
     pub fn failed(&self, refused: &Refused, sent: Instant) {
-        let now = self.slots.now();
-        if let Some(fault) = fault::of(refused, now.wall) {
-            let model = self.choice.model.as_deref();
-            self.slots.0.state.lock().setbacks.insert(self.id().clone(), refused.clone());
-            self.slots.change(|pool, now| pool.failed(self.id(), model, fault, (sent, now)));
-        }
+        let model = self.choice.model.as_deref();
+        self.tell(|state, now| {
+            let Some(fault) = fault::of(refused, now.wall) else { return };
+            state.setbacks.insert(self.id().clone(), refused.clone());
+            state.pool.failed(self.id(), model, fault, (sent, now));
+        });
     }
 
     /// An answer that had begun failed.
@@ -140,15 +167,19 @@ impl Lease {
 
     /// The dialogue `session` is this slot's, which cannot read `foreign`.
     pub fn bind(&self, session: &str, foreign: &[u64]) {
-        let now = self.slots.now();
-        self.slots.0.state.lock().pool.bind(session, self.id(), foreign, now);
+        self.tell(|state, now| state.pool.bind(session, self.id(), foreign, now));
+    }
+
+    /// A turn of the dialogue `session`, which holds `thoughts`, was served for another slot.
+    pub fn lent(&self, session: &str, thoughts: &[u64]) {
+        self.tell(|state, now| state.pool.lend(session, thoughts, now));
     }
 
     /// Takes note of the state of its turn that an answer gave with these headers.
     pub fn gave(&self, turn: &HeaderMap) {
-        if let Some(state) = turn.get(TURN_STATE) {
-            let (state, now) = (digest(state.as_bytes()), self.slots.now());
-            self.slots.0.state.lock().pool.gave_turn(state, self.id(), now);
+        if let Some(turn) = turn.get(TURN_STATE) {
+            let turn = digest(turn.as_bytes());
+            self.tell(|state, now| state.pool.gave_turn(turn, self.id(), now));
         }
     }
 
@@ -321,25 +352,31 @@ impl Slots {
         state.pool.reconcile(&listed);
         state.pool.set_policy(listing.policy.unwrap_or(self.0.settings.pool.policy));
         state.listing = listing;
+        let served = self.look_after(&mut state);
         drop(state);
-        self.serve_line();
+        served.tell();
         Ok(())
     }
 
     /// Changes the table, and hands on what has become free by that.
     pub fn change<T>(&self, change: impl FnOnce(&mut Pool, Moment) -> T) -> T {
+        self.change_state(|state, now| change(&mut state.pool, now))
+    }
+
+    /// In one step, so that nobody who comes gets what was freed for those who wait.
+    fn change_state<T>(&self, change: impl FnOnce(&mut State, Moment) -> T) -> T {
         let now = self.now();
-        let changed = change(&mut self.0.state.lock().pool, now);
-        self.serve_line();
+        let mut state = self.0.state.lock();
+        let changed = change(&mut state, now);
+        let served = self.look_after(&mut state);
+        drop(state);
+        served.tell();
         changed
     }
 
     /// `id` is used for this account from now on.
     pub fn owned_by(&self, id: &SlotId, account: &AccountId) {
-        let changes = self.0.state.lock().pool.owned_by(id, owner(account));
-        if changes {
-            self.serve_line();
-        }
+        self.change(|pool, _| pool.owned_by(id, owner(account)));
     }
 
     /// Looks at the table.
@@ -353,9 +390,20 @@ impl Slots {
         self.change(|pool, now| pool.read(id, reading, now));
     }
 
-    /// Something is held against a slot without a request that failed.
-    pub fn hold_against(&self, id: &SlotId, fault: Fault, sent: Instant) {
-        self.change(|pool, now| pool.failed(id, None, fault, (sent, now)));
+    /// Something is heard of the account that `id` was used for, if it was for any; unless the slot
+    /// is another's by now.
+    pub fn hear(
+        &self,
+        id: &SlotId,
+        account: Option<&AccountId>,
+        tell: impl FnOnce(&mut Pool, Moment),
+    ) {
+        let own = account.map(owner);
+        self.change(|pool, now| {
+            if own.is_none() || pool.slot(id).and_then(Slot::owner) == own {
+                tell(pool, now);
+            }
+        });
     }
 
     /// The accounts of all slots that are not disabled, in the owner's order.

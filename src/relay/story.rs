@@ -83,12 +83,18 @@ pub struct Attempted {
 }
 
 impl Story {
-    pub fn begin(&self, id: &str, model: &str, session: &str, now: Moment) {
+    /// It begins, or goes on in another way. Whether it is new.
+    pub fn begin(&self, id: &str, model: &str, session: &str, now: Moment) -> bool {
         let mut told = self.0.lock();
+        if told.began.is_some() {
+            told.ended = None;
+            return false;
+        }
         id.clone_into(&mut told.id);
         told.model = name(model);
         told.session = name(session);
         told.began = Some(now);
+        true
     }
 
     /// Who serves it, or served it last.
@@ -227,7 +233,9 @@ mod tests {
         let after = |millis| t0.instant + Duration::from_millis(millis);
         let stories = Stories::default();
         let story = Story::default();
-        story.begin("req_1", "m", "s", t0);
+        assert!(story.begin("req_1", "m", "s", t0));
+        story.ended("refused", after(5));
+        assert!(!story.begin("req_1", "m", "s", t0), "it goes on");
         story.sent(&SlotId::numbered(1), after(10));
         story.failed("no".to_owned(), after(20));
         story.sent(&SlotId::numbered(2), after(30));
@@ -246,6 +254,7 @@ mod tests {
         (0..MOST).for_each(|n| stories.add(&n.to_string(), &Story::default()));
         assert!(stories.find("req_1").is_none());
         let long = "x".repeat(20 << 20);
+        let story = Story::default();
         story.begin(&long[..9], &long, &long, t0);
         story.left_out(&vec![long; 100]);
         let told = story.told();

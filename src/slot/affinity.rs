@@ -43,6 +43,8 @@ struct Bound {
     slot: SlotId,
     last: Instant,
     foreign: Vec<u64>,
+    /// What its owner had of it when another slot began to serve it for a while.
+    own: Option<Vec<u64>>,
 }
 
 impl Affinity {
@@ -60,6 +62,11 @@ impl Affinity {
         self.live(session, now).map_or(&[], |bound| &bound.foreign)
     }
 
+    /// Digests of what its owner can read, if another slot has served it since.
+    pub fn own(&self, session: &str, now: Instant) -> Option<&[u64]> {
+        self.live(session, now)?.own.as_deref()
+    }
+
     fn live(&self, session: &str, now: Instant) -> Option<&Bound> {
         let bound = self.bound.get(session)?;
         let age = now.saturating_duration_since(bound.last);
@@ -71,12 +78,13 @@ impl Affinity {
     pub fn bind(&mut self, session: &str, slot: &SlotId, foreign: &[u64], now: Instant) {
         if let Some(bound) = self.bound.get_mut(session).filter(|bound| bound.slot == *slot) {
             bound.last = now;
+            bound.own = None;
             bound.add(foreign);
         } else {
             if self.bound.len() >= self.settings.most {
                 self.make_room(now);
             }
-            let mut bound = Bound { slot: slot.clone(), last: now, foreign: Vec::new() };
+            let mut bound = Bound { slot: slot.clone(), last: now, foreign: Vec::new(), own: None };
             bound.add(foreign);
             self.bound.insert(session.into(), bound);
         }
@@ -85,9 +93,22 @@ impl Affinity {
         }
     }
 
+    /// A turn of `session`, which holds `thoughts`, was served by another slot than its own, which is
+    /// to have it back.
+    pub fn lend(&mut self, session: &str, thoughts: &[u64], now: Instant) {
+        let Some(bound) = self.bound.get_mut(session) else { return };
+        bound.last = now;
+        if bound.own.is_none() {
+            let recent = thoughts.len().saturating_sub(MOST_FOREIGN);
+            bound.own = Some(thoughts[recent..].to_vec());
+            self.bound_foreign();
+        }
+    }
+
     fn bound_foreign(&mut self) {
         let all = |bound: &HashMap<Box<str>, Bound>| {
-            bound.values().map(|bound| bound.foreign.len()).sum::<usize>()
+            let own = |bound: &Bound| bound.own.as_ref().map_or(0, Vec::len);
+            bound.values().map(|bound| bound.foreign.len() + own(bound)).sum::<usize>()
         };
         while all(&self.bound) > MOST_FOREIGN_OF_ALL && !self.bound.is_empty() {
             self.forget_oldest();

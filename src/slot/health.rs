@@ -236,12 +236,13 @@ impl Health {
 
     /// A request that was sent at `sent` failed by the account's fault.
     pub fn failed(&mut self, id: &SlotId, fault: Fault, sent: Instant, now: Moment) {
-        // What was sent before something that was answered says nothing new.
-        if self.last_good.is_some_and(|good| sent < good) {
+        let until = fault.until.filter(|until| *until > now.wall);
+        // What was sent before something that was answered says nothing new, unless there is evidence:
+        // an answer may go on for long before it fails.
+        if until.is_none() && self.last_good.is_some_and(|good| sent < good) {
             return;
         }
         self.last_fault = Some(now.instant);
-        let until = fault.until.filter(|until| *until > now.wall);
         let is_known = self.rests.iter().any(|rest| sent < rest.began);
         if is_known && until.is_none() {
             return;
@@ -422,6 +423,9 @@ mod tests {
         health.answered(after(t0, 9).instant);
         health.failed(&id(), limit(None), after(t0, 8).instant, after(t0, 10));
         assert_eq!(health.fitness(after(t0, 11)), Fitness::Fit);
+        let later = limit(Some(after(t0, 900).wall));
+        health.failed(&id(), later, after(t0, 8).instant, after(t0, 12));
+        assert_eq!(health.fitness(after(t0, 13)), Fitness::Resting, "unless there is evidence");
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub struct Choice {
     pub former: Option<SlotId>,
     /// Digests of what this slot cannot read of the dialogue, if it is its own.
     pub foreign: Vec<u64>,
+    /// Digests of what the dialogue's own slot can read, if others have served it for a while.
+    pub own: Option<Vec<u64>>,
     pub looks: Vec<Look>,
 }
 
@@ -219,16 +221,16 @@ impl Pool {
             if is_only_full || !ask.tried.is_empty() { None } else { hope() }
         });
         let Some((id, reason)) = chosen else { return Err(self.no_slot(looks, ask, now)) };
-        let foreign = match (&owner, ask.session) {
-            (Some(owner), Some(session)) if *owner == id => {
-                self.affinity.foreign(session, now.instant).to_vec()
-            }
-            (Some(_) | None, _) => Vec::new(),
-        };
+        let its = ask.session.filter(|_| owner.as_ref() == Some(&id));
+        let foreign = its.map_or(&[][..], |session| self.affinity.foreign(session, now.instant));
+        let foreign = foreign.to_vec();
+        let own = ask.session.and_then(|session| self.affinity.own(session, now.instant));
+        let own = own.map(<[u64]>::to_vec);
         let former = owner.filter(|owner| *owner != id);
         let model = ask.model.map(|model| model.to_ascii_lowercase().into_boxed_str());
         let is_probe = self.enter(&id, model.as_deref(), now);
-        Ok(Choice { id, reason, number: self.choices, model, is_probe, former, foreign, looks })
+        let number = self.choices;
+        Ok(Choice { id, reason, number, model, is_probe, former, foreign, own, looks })
     }
 
     /// What keeps `slot` from serving, if anything does.
@@ -395,6 +397,11 @@ impl Pool {
         self.affinity.bind(session, id, foreign, now.instant);
     }
 
+    /// A turn of `session`, which holds `thoughts`, was served by another slot than its own.
+    pub fn lend(&mut self, session: &str, thoughts: &[u64], now: Moment) {
+        self.affinity.lend(session, thoughts, now.instant);
+    }
+
     /// `id` gave the state of a turn whose digest is `turn`.
     pub fn gave_turn(&mut self, turn: u64, id: &SlotId, now: Moment) {
         self.affinity.turn_is_of(turn, Some(id), now.instant);
@@ -461,7 +468,8 @@ impl Pool {
                 true
             }
             Source::Answer | Source::Route => {
-                let has_room = window.is_none() && !slot.usage.is_unknown(now.wall);
+                let is_spent = slot.usage.spent(now.wall).is_some();
+                let has_room = !is_spent && !slot.usage.is_unknown(now.wall);
                 let ends_all = has_room
                     && slot
                         .health
@@ -518,14 +526,19 @@ impl Pool {
         }
     }
 
-    /// What `id` looks like to somebody who comes now.
+    /// What `slot` looks like to somebody who comes now.
     pub fn state(&self, slot: &Slot, now: Moment) -> Verdict {
+        self.state_for(slot, None, now)
+    }
+
+    /// The same to somebody who wants `model`.
+    pub fn state_for(&self, slot: &Slot, model: Option<&str>, now: Moment) -> Verdict {
         // A login that has died stays dead when the rest for it is over.
         let is_on = slot.wishes.is_enabled && !slot.wishes.is_paused;
         if is_on && slot.resting(None).needs_login() {
             return slot.resting(None);
         }
-        let ask = Ask { session: None, model: None, tried: &[], only: None, since: now.instant };
+        let ask = Ask { session: None, model, tried: &[], only: None, since: now.instant };
         self.verdict(slot, ask, now)
     }
 

@@ -67,6 +67,9 @@ async fn a_dialogue_is_compacted_in_either_world() {
             assert_eq!(reply.status, 200, "{worlds:?}: {reply:?}");
             assert_eq!(reply.header("x-airelays-ignored-parameters"), Some("temperature"));
             check(&reply.json());
+            let id = reply.header("x-request-id").expect("an id");
+            let story = relay.get(&format!("/v1/relay/requests/{id}/explain")).await.json();
+            assert_eq!(story["outcome"], "completed", "{worlds:?}: {story}");
             // What was compacted can be gone on with.
             let mut input = reply.json()["output"].clone();
             input.as_array_mut().expect("items").push(json!({"role": "user", "content": "Three."}));

@@ -13,7 +13,7 @@ use crate::{
     cli::{
         Session, input,
         output::{Failure, Report, Section, Tone},
-        remote::Remote,
+        remote::{NoAnswer, Remote},
         serve,
     },
     config::Config,
@@ -34,8 +34,12 @@ enum Way {
 }
 
 async fn way(session: &Session<'_>, config: &Arc<Config>) -> Result<Way, Failure> {
-    if let Some(remote) = Remote::find(config) {
-        return Ok(Way::Remote(remote));
+    match Remote::find(config) {
+        Some(Err(NoAnswer::OutOfReach)) => session.terminal.warn(
+            "a relay runs here that commands cannot reach, its log says why: this is what is on the disk",
+        ),
+        Some(remote) => return Ok(Way::Remote(remote?)),
+        None => {}
     }
     let apart: Apart = serve::apart(session, config)?;
     Ok(Way::Here(Box::new(app::alone(config, Some(apart)).await?)))
@@ -142,6 +146,7 @@ pub fn clear(session: &Session<'_>, one: &One) -> Result<(), Failure> {
     let config = Arc::new(session.settings()?);
     let (id, _) = named(&config, &one.slot)?;
     if let Some(remote) = Remote::find(&config) {
+        let remote = remote?;
         let path = format!("/admin/slots/{id}/clear");
         let _cleared: Value = app::run(remote.post(&path, "{}"))??;
     } else {
@@ -193,6 +198,7 @@ pub fn explain(session: &Session<'_>, request: &str, json: bool) -> Result<(), F
             "no relay is running; what became of a request is known to its relay alone".to_owned(),
         ));
     };
+    let remote = remote?;
     let is_plain = request.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_plain {
         return Err(Failure::Odd(format!("`{request}` is no id of a request")));

@@ -130,7 +130,7 @@ fn models(text: &str) -> Result<Vec<String>, Failure> {
 
 /// As the relay that runs has it; without one, as it would have it.
 fn shown(config: &Config, roster: &Roster) -> Result<Shown, Failure> {
-    if let Some(relay) = Remote::find(config) {
+    if let Some(Ok(relay)) = Remote::find(config) {
         return app::run(async {
             // Looking at the slots makes the relay look at the disk.
             let _slots: SlotList = relay.get("/admin/slots").await?;

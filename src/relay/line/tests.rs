@@ -103,6 +103,14 @@ impl Place {
         Account { login: login.expect("an address"), catalogue }
     }
 
+    fn hold(&self, id: &SlotId, fault: Fault, sent: Instant) {
+        self.slots.change(|pool, now| pool.failed(id, None, fault, (sent, now)));
+    }
+
+    async fn take(&self) -> Taken {
+        self.slots.take(Wanted::default(), self.clock.instant()).await
+    }
+
     /// Nobody waits who could be served, unless it is about to be looked after him.
     fn must_be_served(&self, seed: u64) {
         let now = self.slots.now();
@@ -156,7 +164,7 @@ impl Crowd {
             0 => millis(&mut dice, 20_000),
             _ => Duration::from_mins(10),
         };
-        let taken = tokio::time::timeout(own_patience, self.place.slots.take(wanted)).await;
+        let taken = tokio::time::timeout(own_patience, self.place.slots.take(wanted, since)).await;
         let time = self.place.clock.instant().saturating_duration_since(since);
         assert!(time <= PATIENCE + LEAST, "seed {}: {time:?}", self.seed);
         {
@@ -182,7 +190,7 @@ impl Crowd {
             0 => {
                 let until = self.place.clock.now().checked_add(millis(&mut dice, 40_000)).ok();
                 let fault = Fault { why: Why::RateLimit, until };
-                self.place.slots.hold_against(lease.id(), fault, sent);
+                self.place.hold(lease.id(), fault, sent);
                 self.see("rest");
             }
             1 => {
@@ -245,12 +253,12 @@ async fn no_crowd_breaks_a_promise() {
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_is_looked_after_when_it_is_time_and_not_before() {
     let place = Place::new(2, 1, 9);
-    let held = place.slots.take(Wanted::default()).await.expect("the first");
-    let second = place.slots.take(Wanted::default()).await.expect("the second");
+    let held = place.take().await.expect("the first");
+    let second = place.take().await.expect("the second");
     let until = |seconds: i64| Some(place.clock.now() + jiff::SignedDuration::from_secs(seconds));
     let limited = |seconds| Fault { why: Why::RateLimit, until: until(seconds) };
-    place.slots.hold_against(held.id(), limited(20), place.clock.instant());
-    place.slots.hold_against(second.id(), limited(5), place.clock.instant());
+    place.hold(held.id(), limited(20), place.clock.instant());
+    place.hold(second.id(), limited(5), place.clock.instant());
     let paused = second.id().clone();
     drop((held, second));
     place.slots.change(|pool, _| {
@@ -267,7 +275,7 @@ async fn whoever_waits_is_looked_after_when_it_is_time_and_not_before() {
     let next = || place.slots.0.state.lock().line.next_look;
     let began = place.clock.instant();
     let waits = async {
-        place.slots.take(Wanted::default()).await.expect("in time");
+        place.take().await.expect("in time");
         place.clock.instant().saturating_duration_since(began)
     };
     let looks = async {
@@ -286,15 +294,15 @@ async fn whoever_waits_is_looked_after_when_it_is_time_and_not_before() {
 #[tokio::test(start_paused = true)]
 async fn whoever_comes_when_a_rest_ends_comes_too_late() {
     let place = Place::new(1, 1, 9);
-    let held = place.slots.take(Wanted::default()).await.expect("the first");
+    let held = place.take().await.expect("the first");
     let until = place.clock.now().checked_add(jiff::SignedDuration::from_secs(5)).ok();
     let fault = Fault { why: Why::RateLimit, until };
-    place.slots.hold_against(held.id(), fault, place.clock.instant());
+    place.hold(held.id(), fault, place.clock.instant());
     drop(held);
-    let mut waits = pin!(place.slots.take(Wanted::default()));
+    let mut waits = pin!(place.take());
     assert!(poll!(&mut waits).is_pending());
     tokio::time::advance(Duration::from_secs(6)).await;
-    let mut late = pin!(place.slots.take(Wanted::default()));
+    let mut late = pin!(place.take());
     assert!(poll!(&mut late).is_pending());
     let Poll::Ready(Ok(lease)) = poll!(&mut waits) else { panic!("it is his turn") };
     lease.answered(place.clock.instant());

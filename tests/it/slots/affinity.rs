@@ -6,7 +6,7 @@ use super::{by, relay, says, setup, slot_of};
 use crate::harness::{
     Relay, TOKEN,
     dialect::Dialect::{Chat, Responses},
-    http::Ask,
+    http::{Answering, Ask, Reply},
 };
 
 /// A dialogue that begins with `first`, after `n` turns.
@@ -132,6 +132,45 @@ async fn a_dialogue_that_moves_leaves_behind_what_the_other_cannot_read() {
         assert!(refused.is_empty(), "turn {turn}: {refused:?}");
         let last = requests.last().expect("a request");
         assert_eq!(n_thoughts(last), turn, "its own thoughts are kept, the other's are not");
+        input.extend(items);
+    }
+}
+
+/// What the other account thought meanwhile was refused, and all thoughts were lost by that.
+#[tokio::test]
+async fn a_dialogue_that_comes_back_brings_home_its_own_thoughts_alone() {
+    let relay = setup(&["first", "second"])
+        .set("AIRELAYS_SLOTS_MAX_CONCURRENT_REQUESTS", "1")
+        .start_over_network()
+        .await;
+    let mut input = Vec::new();
+    let mut held = None;
+    for (n, (slot, n_sent)) in
+        [("slot-1", 0), ("slot-1", 1), ("slot-2", 0), ("slot-2", 1), ("slot-1", 2), ("slot-1", 3)]
+            .into_iter()
+            .enumerate()
+    {
+        if n == 2 {
+            let ask = Ask::post("/admin/slots/1/test", r#"{"prompt":"[sim stall]"}"#.to_owned());
+            let bytes = ask.bearer(TOKEN).header("content-type", "application/json").bytes();
+            let address = relay.address;
+            let stalled = async move { Answering::to(address, &bytes).await.whole().await };
+            held = Some(tokio::spawn(stalled));
+            let is_held = |it: &Reply| it.json()["slots"][0]["in_flight"] == 1;
+            relay.until(&Ask::get("/admin/slots").bearer(TOKEN), is_held).await;
+        }
+        if n == 4 {
+            held.take().expect("held").abort();
+            let is_free = |it: &Reply| it.json()["slots"][0]["in_flight"] == 0;
+            relay.until(&Ask::get("/admin/slots").bearer(TOKEN), is_free).await;
+        }
+        relay.simulator.clear();
+        input.push(user("[sim reasoning: 1] [sim say: more]"));
+        let (served, items) = output(&relay, &json!(input)).await;
+        let requests = relay.upstream_requests();
+        let statuses: Vec<_> = requests.iter().filter_map(|it| it.status).collect();
+        assert_eq!((&*served, &*statuses), (slot, &[200][..]), "turn {n}");
+        assert_eq!(n_thoughts(&requests[0]), n_sent, "turn {n}");
         input.extend(items);
     }
 }

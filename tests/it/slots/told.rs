@@ -50,6 +50,7 @@ async fn what_is_told_does_not_depend_on_the_order_of_the_slots() {
         (["not-included", "free"], "gpt-5.4", "503 server_error no_slot_available"),
         (["free", "k12"], "no-such-model", "404 invalid_request_error model_not_found model"),
         (["narrow", "spent"], SPARK, "429 rate_limit_error usage_limit_reached"),
+        (["narrow", "narrow"], SPARK, "429 rate_limit_error usage_limit_reached"),
     ] {
         for accounts in [accounts, [accounts[1], accounts[0]]] {
             let setup = setup(&accounts).set("AIRELAYS_SLOTS_RETRY_BACKOFF_SECONDS", "0.01");
@@ -194,4 +195,56 @@ async fn a_login_that_is_not_accepted_rests_although_it_was_renewed() {
         crate::harness::write(&relay.path(".airelays/auth.json"), &login);
         assert_eq!(relay.slot(1).await["state"], "ready");
     }
+}
+
+/// That an account before it was overloaded once had a request sent again that may have been paid
+/// for.
+#[tokio::test]
+async fn what_may_have_been_paid_for_is_told_whatever_failed_before() {
+    for (second, expected) in [
+        ("cut: 0", "502 server_error incomplete_stream"),
+        ("failed: mystery", "502 server_error upstream_error"),
+        ("failed: context_length_exceeded", "400 invalid_request_error context_length_exceeded"),
+    ] {
+        let relay = setup(&["first", "second"])
+            .set("AIRELAYS_SLOTS_RETRY_PASSES", "1")
+            .set("AIRELAYS_SLOTS_RETRY_BACKOFF_SECONDS", "0.01")
+            .start_over_network()
+            .await;
+        relay.script(&["overloaded", second, "say: paid for twice"]);
+        let reply = relay.say(Chat, "hello").await;
+        assert_eq!(reply.refusal().line(), expected, "{second}");
+        assert_eq!(n_asked(&relay), [1, 1], "{second}");
+    }
+}
+
+#[tokio::test]
+async fn the_wait_that_is_told_is_that_of_whoever_is_back_first() {
+    let relay = relay(&["first", "second"]).await;
+    relay.simulator.set_used("first", 100, 5);
+    relay.simulator.set_resets("first", 5000, 90_000);
+    assert_eq!(says(&relay, Chat, "hello").await, by("slot-2"));
+    relay.script(&["rate-limit"]);
+    let reply = relay.say(Chat, "another").await;
+    assert_eq!(reply.refusal().line(), "429 rate_limit_error rate_limit_exceeded");
+    let wait: u64 = reply.header("retry-after").and_then(|it| it.parse().ok()).expect("a wait");
+    assert!(wait <= 2, "{wait}");
+}
+
+/// The end of an answer of the account that was there before was once held against the new one.
+#[tokio::test]
+async fn what_is_heard_late_is_about_the_account_that_was_asked() {
+    let relay = relay(&["first", "second"]).await;
+    let text = "[sim deltas: 3] [sim slow: 400] [sim fail-after-text: usage_limit_reached]";
+    let ask = Ask::post(Chat.path(), Chat.streamed(text).to_string()).bearer(TOKEN);
+    let mut answering = relay.open(&ask.header("content-type", "application/json")).await;
+    answering.piece().await;
+    let login = relay.simulator.stored_login_for("third");
+    crate::harness::write(&relay.path(".airelays/auth.json"), &login);
+    assert_eq!(relay.slot(1).await["state"], "ready");
+    let told = Chat.told(answering.whole().await.text());
+    assert!(told.failure.is_some(), "it fails in the end");
+    let slot = relay.slot(1).await;
+    assert_eq!((&slot["state"], &slot["failed"]), (&json!("ready"), &json!(0)), "{slot}");
+    assert_eq!(says(&relay, Chat, "hello").await, by("slot-1"));
 }
