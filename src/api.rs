@@ -20,6 +20,7 @@ pub mod models;
 pub mod router;
 pub mod status;
 pub mod stream;
+pub mod subscription;
 pub mod text;
 pub mod unsupported;
 

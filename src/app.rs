@@ -55,7 +55,9 @@ use crate::{
         models::Models,
         router,
         status::{Describe, Status},
-        stream, text,
+        stream,
+        subscription::Subscription,
+        text,
     },
     auth::{
         apart::{self, Apart},
@@ -439,6 +441,7 @@ fn parts(
             stats: Stats::new(&clock),
             clock: clock.clone(),
         },
+        subscription: Subscription { relay: relay.clone(), clock: clock.clone() },
         models: Models {
             relay,
             aliases: config.models.aliases.as_slice().into(),

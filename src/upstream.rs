@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod failure;
 pub mod inference;
 pub mod resets;
+pub mod subscription;
 pub mod usage;
 
 use std::{sync::Arc, time::Duration};

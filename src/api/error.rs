@@ -235,6 +235,17 @@ impl ApiError {
     }
 
     /// A body of a control that does not say what it should.
+    /// A parameter of the query that cannot be read.
+    pub fn bad_query(name: &'static str) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::InvalidRequestError,
+            format!("The parameter `{name}` of the query is not of the documented kind."),
+        )
+        .param(Some(name.into()))
+        .code("invalid_value")
+    }
+
     pub fn bad_control(name: &'static str) -> Self {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,

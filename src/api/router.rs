@@ -36,7 +36,7 @@ use crate::api::{
         record,
         scope::{self, Scope},
     },
-    landing, models, status, text, unsupported,
+    landing, models, status, subscription, text, unsupported,
 };
 
 /// The groups of routes and the guards in front of them, each with what it needs.
@@ -49,6 +49,7 @@ pub struct Parts {
     pub text: text::Text,
     pub models: models::Models,
     pub status: status::Status,
+    pub subscription: subscription::Subscription,
     pub admin: admin::Admin,
 }
 
@@ -59,6 +60,7 @@ pub fn router(parts: Parts) -> Router {
         .merge(text::router(parts.text))
         .merge(models::router(parts.models))
         .merge(status::router(parts.status))
+        .merge(subscription::router(parts.subscription))
         .merge(admin::router(parts.admin))
         .merge(unsupported::router())
         .fallback(missing)

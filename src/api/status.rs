@@ -17,6 +17,8 @@ const ROUTES: &[&str] = &[
     "/v1/models",
     "/v1/models/{id}",
     "/v1/relay/status",
+    "/v1/subscription/status",
+    "/v1/account/rate_limits",
     "/v1/relay/balance",
     "/v1/relay/accounts/refresh",
     "/v1/relay/accounts/resets",

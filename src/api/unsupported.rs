@@ -15,8 +15,6 @@ pub const PATHS: &[&str] = &[
     "/v1/files/{file_id}/content",
     "/v1/conversations",
     "/v1/conversations/{conversation_id}",
-    "/v1/subscription/status",
-    "/v1/account/rate_limits",
 ];
 
 pub fn router() -> Router {

@@ -33,6 +33,8 @@ const PROTECTED: &[Route] = &[
     twin("GET", "/v1/models", "the models that the login may use"),
     twin("GET", "/v1/models/{id}", "one of them"),
     route("GET", "/v1/relay/status", "settings, login, limits and log"),
+    route("GET", "/v1/subscription/status", "what is left of an account, or of all"),
+    route("GET", "/v1/account/rate_limits", "the same"),
     route("GET", "/v1/relay/requests/{id}/explain", "why a request went where it went"),
     route("GET", "/v1/relay/balance", "the policy, as AIRelays 0.22 has it"),
     route("PUT", "/v1/relay/balance", "another policy: `{\"openai\": NAME}`"),

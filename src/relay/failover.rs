@@ -158,13 +158,16 @@ impl Relay {
     ) -> Result<Served<T>, Refused> {
         self.remember_story(asked);
         let mut tour = Tour::default();
-        // One patience for all of it.
         let since = self.clock.instant();
+        // One patience for all times in the line together.
+        let mut patience = self.slots.settings().patience;
         let outcome = loop {
             let wanted = self.wanted(asked, &tour);
             let began = self.clock.instant();
-            let taken = self.slots.take(wanted, since).await;
-            asked.story.waited(self.clock.instant().saturating_duration_since(began));
+            let taken = self.slots.take(wanted, (since, began + patience)).await;
+            let in_line = self.clock.instant().saturating_duration_since(began);
+            patience = patience.saturating_sub(in_line);
+            asked.story.waited(in_line);
             let failed = match taken {
                 Ok(lease) => {
                     let chosen = (lease.id().clone(), lease.choice.reason);

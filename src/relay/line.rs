@@ -86,14 +86,17 @@ impl Served {
 }
 
 impl Slots {
-    /// A place for `wanted`, waiting for one if it can be expected in time. He who wants it began to
-    /// do so at `since`, and his patience with that.
+    /// A place for `wanted`, waiting for one if it can be expected before `deadline`. Whoever wants
+    /// it has done so since `since`.
     ///
     /// # Errors
     ///
     /// When nobody can serve it.
-    pub async fn take(&self, wanted: Wanted, since: Instant) -> Result<Lease, NoSlot> {
-        let deadline = since + self.settings().patience;
+    pub async fn take(
+        &self,
+        wanted: Wanted,
+        (since, deadline): (Instant, Instant),
+    ) -> Result<Lease, NoSlot> {
         let (served, taken) = {
             let mut state = self.0.state.lock();
             // Time may have freed what somebody in the line waits for.
@@ -167,7 +170,8 @@ impl Slots {
         Ok(Lease { slots: self.clone(), account, choice, owner })
     }
 
-    /// Hands what is free to those who wait, if time may have changed something. Of all who wake for it only the first has to.
+    /// Hands what is free to those who wait, if time may have changed something. Of all who wake for
+    /// it only the first has to.
     fn serve_line_if_due(&self) {
         let served = {
             let mut state = self.0.state.lock();

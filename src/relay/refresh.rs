@@ -13,6 +13,7 @@ use std::{
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +23,13 @@ use crate::{
     slot::{
         Moment, SlotId,
         pool::{Pool, Slot},
-        window::{Limits, Reading, Source},
+        window::{Reading, Source},
     },
     transport::chain,
-    upstream::{failure::Failure, usage},
+    upstream::{
+        failure::Failure,
+        usage::{self, Told},
+    },
 };
 
 /// How often it is looked whether there is anything to do.
@@ -50,7 +54,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Refreshed {
     pub id: SlotId,
-    pub outcome: Result<(), Refused>,
+    /// The document of the upstream.
+    pub outcome: Result<Box<RawValue>, Refused>,
 }
 
 impl Relay {
@@ -69,12 +74,12 @@ impl Relay {
         let asked = self.clock.instant();
         let mut whose = None;
         let outcome = match self.ask_usage(id, account, &mut whose).await {
-            Ok(limits) => {
+            Ok(Told { limits, document }) => {
                 let reading = Reading::new(limits, Source::Route, asked, self.slots.now());
                 self.slots.hear(id, whose.as_ref(), |pool, now| {
                     pool.read(id, &reading, now);
                 });
-                Ok(())
+                Ok(document)
             }
             Err(refused) => {
                 // The route has limits of its own, which say nothing about the account's.
@@ -100,7 +105,7 @@ impl Relay {
         id: &SlotId,
         account: &Account,
         whose: &mut Option<AccountId>,
-    ) -> Result<Limits, Refused> {
+    ) -> Result<Told, Refused> {
         let credential = account.login.credential().await?;
         self.slots.owned_by(id, &credential.account_id);
         *whose = Some(credential.account_id.clone());
@@ -268,7 +273,7 @@ mod tests {
             health::{Fault, Why},
             policy::Policy,
             pool,
-            window::{Family, MAIN, Window},
+            window::{Family, Limits, MAIN, Window},
         },
     };
 

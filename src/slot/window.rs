@@ -64,6 +64,17 @@ pub enum Span {
 }
 
 impl Span {
+    /// Of a window of so many minutes.
+    pub fn of_minutes(minutes: Option<u64>) -> Self {
+        match minutes {
+            Some(240..=360) => Self::FiveHours,
+            Some(1_380..=1_500) => Self::Day,
+            Some(9_000..=11_000) => Self::Week,
+            Some(40_000..=45_000) => Self::Month,
+            Some(_) | None => Self::Other,
+        }
+    }
+
     /// As people say it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,13 +119,7 @@ impl Limits {
 
 impl Window {
     pub fn span(&self) -> Span {
-        match self.minutes {
-            Some(240..=360) => Span::FiveHours,
-            Some(1_380..=1_500) => Span::Day,
-            Some(9_000..=11_000) => Span::Week,
-            Some(40_000..=45_000) => Span::Month,
-            Some(_) | None => Span::Other,
-        }
+        Span::of_minutes(self.minutes)
     }
 
     pub fn is_used_up(&self) -> bool {

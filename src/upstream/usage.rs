@@ -12,6 +12,7 @@ use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
 
 use super::{
     Unsent, Upstream,
@@ -96,14 +97,25 @@ pub fn of_event(data: &[u8], now: Timestamp) -> Option<Limits> {
     })
 }
 
+/// What the usage route said.
+#[derive(Debug)]
+pub struct Told {
+    pub limits: Limits,
+    /// As it came.
+    pub document: Box<RawValue>,
+}
+
 /// Asks the usage route once.
 ///
 /// # Errors
 ///
 /// When there is no answer in time, or it is no such document.
-pub async fn fetch(upstream: &Upstream, credential: &Credential) -> Result<Limits, Failure> {
+pub async fn fetch(upstream: &Upstream, credential: &Credential) -> Result<Told, Failure> {
     let request = upstream.request(Method::GET, &upstream.0.usage, credential)?;
-    let read = |body: &[u8]| of_document(body, upstream.0.clock.now());
+    let read = |body: &[u8]| {
+        let limits = of_document(body, upstream.0.clock.now())?;
+        Some(Told { limits, document: serde_json::from_slice(body).ok()? })
+    };
     document(upstream, request, "the usage", read).await
 }
 
@@ -513,7 +525,8 @@ mod tests {
             account_id: AccountId::new("acct"),
             fedramp: false,
         };
-        fetch(upstream, &credential).await.map_err(|failure| failure.to_string())
+        let told = fetch(upstream, &credential).await;
+        told.map(|told| told.limits).map_err(|failure| failure.to_string())
     }
 
     #[tokio::test]

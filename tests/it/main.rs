@@ -28,6 +28,7 @@ mod requests;
 mod sign_in;
 mod slots;
 mod soak;
+mod subscription;
 mod survival;
 mod tidy;
 mod waiting;

@@ -108,7 +108,8 @@ impl Place {
     }
 
     async fn take(&self) -> Taken {
-        self.slots.take(Wanted::default(), self.clock.instant()).await
+        let now = self.clock.instant();
+        self.slots.take(Wanted::default(), (now, now + PATIENCE)).await
     }
 
     /// Nobody waits who could be served, unless it is about to be looked after him.
@@ -164,7 +165,11 @@ impl Crowd {
             0 => millis(&mut dice, 20_000),
             _ => Duration::from_mins(10),
         };
-        let taken = tokio::time::timeout(own_patience, self.place.slots.take(wanted, since)).await;
+        let taken = tokio::time::timeout(
+            own_patience,
+            self.place.slots.take(wanted, (since, since + PATIENCE)),
+        )
+        .await;
         let time = self.place.clock.instant().saturating_duration_since(since);
         assert!(time <= PATIENCE + LEAST, "seed {}: {time:?}", self.seed);
         {
