@@ -156,6 +156,8 @@ pub struct Upstream {
     pub client_id: String,
     /// Never `auto`.
     pub client_version: String,
+    /// Whether a newer one that is installed counts in its place.
+    pub follows_codex: bool,
     pub connect_timeout: Duration,
     /// From a request to the head of its answer.
     pub headers_timeout: Duration,

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use failure::{Deadline, Failure, Fault, Refusal};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
+use parking_lot::RwLock;
 use tower::ServiceExt;
 
 use crate::{
@@ -61,15 +62,42 @@ pub struct Upstream(Arc<Inner>);
 struct Inner {
     transport: Transport,
     clock: Clock,
+    base: String,
     responses: Uri,
     compactions: Uri,
-    models: Uri,
     usage: Uri,
     resets: Uri,
     consume: Uri,
+    /// Never locked across an await.
+    spoken: RwLock<Spoken>,
+    headers_timeout: Duration,
+}
+
+/// What depends on the version of the client that the relay speaks as.
+#[derive(Debug)]
+struct Spoken {
+    version: String,
+    models: Uri,
     /// What every request carries.
     headers: HeaderMap,
-    headers_timeout: Duration,
+}
+
+impl Spoken {
+    fn new(base: &str, version: &str, user_agent: HeaderValue) -> Result<Self, http::Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, user_agent);
+        headers.insert(VERSION, HeaderValue::from_str(version)?);
+        headers.insert(ORIGINATOR, CODEX);
+        let models = format!("{base}/models?client_version={version}").parse::<Uri>()?;
+        Ok(Self { version: version.to_owned(), models, headers })
+    }
+}
+
+/// The parts of `1.2.3`, by which versions are ordered.
+fn parts(version: &str) -> Option<[u32; 3]> {
+    let mut parts = version.split('.').map(str::parse);
+    let three = [parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?];
+    parts.next().is_none().then_some(three)
 }
 
 impl Upstream {
@@ -84,23 +112,39 @@ impl Upstream {
         let base = settings.base_url.trim_end_matches('/');
         // What is about accounts stands beside what is about models.
         let wham = format!("{}/wham", base.strip_suffix("/codex").unwrap_or(base));
-        let version = &settings.client_version;
-        let mut headers = HeaderMap::new();
-        headers.insert(header::USER_AGENT, HeaderValue::from_str(&settings.user_agent)?);
-        headers.insert(VERSION, HeaderValue::from_str(version)?);
-        headers.insert(ORIGINATOR, CODEX);
+        let user_agent = HeaderValue::from_str(&settings.user_agent)?;
+        let spoken = Spoken::new(base, &settings.client_version, user_agent)?;
         Ok(Self(Arc::new(Inner {
             transport,
             clock,
             responses: format!("{base}/responses").parse::<Uri>()?,
             compactions: format!("{base}/responses/compact").parse::<Uri>()?,
-            models: format!("{base}/models?client_version={version}").parse::<Uri>()?,
             usage: format!("{wham}/usage").parse::<Uri>()?,
             resets: format!("{wham}/rate-limit-reset-credits").parse::<Uri>()?,
             consume: format!("{wham}/rate-limit-reset-credits/consume").parse::<Uri>()?,
-            headers,
+            spoken: RwLock::new(spoken),
+            base: base.to_owned(),
             headers_timeout: settings.headers_timeout,
         })))
+    }
+
+    /// Speaks as a client of `version` from now on, if that is newer than what it speaks as.
+    /// Whether it does.
+    pub fn speak_as(&self, version: &str) -> bool {
+        let mut spoken = self.0.spoken.write();
+        if parts(version).is_none_or(|new| parts(&spoken.version).is_none_or(|old| new <= old)) {
+            return false;
+        }
+        let agent = spoken.headers.get(header::USER_AGENT).cloned();
+        let agent = agent.unwrap_or_else(|| HeaderValue::from_static(""));
+        let Ok(newer) = Spoken::new(&self.0.base, version, agent) else { return false };
+        *spoken = newer;
+        true
+    }
+
+    /// Where the models are listed for the version that is spoken.
+    fn models_uri(&self) -> Uri {
+        self.0.spoken.read().models.clone()
     }
 
     /// Where inference requests go, for the log.
@@ -125,7 +169,7 @@ impl Upstream {
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
-        headers.clone_from(&self.0.headers);
+        headers.clone_from(&self.0.spoken.read().headers);
         headers.insert(header::AUTHORIZATION, token);
         headers.insert(ACCOUNT_ID, value(credential.account_id.as_str())?);
         if credential.fedramp {
@@ -172,4 +216,45 @@ fn not_the_clients(failure: Failure) -> Failure {
     let Refusal { status, message, code, .. } = *refusal;
     let (status, message) = (Some(status), Some(message));
     Failure::Service(Box::new(Fault { status, code, message, retry_after: None }))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+
+    use super::*;
+
+    #[test]
+    fn it_speaks_as_the_newest_that_it_has_heard_of() {
+        let settings = Settings {
+            base_url: "https://upstream.example/backend-api/codex/".to_owned(),
+            client_version: "0.156.1".to_owned(),
+            user_agent: "airelays/1".to_owned(),
+            headers_timeout: Duration::from_secs(1),
+        };
+        let transport = transport::local(Router::new());
+        let upstream = Upstream::new(&settings, transport, Clock::system()).expect("an address");
+        for (version, expected) in [
+            ("0.156.1", None),
+            ("0.99.9", None),
+            ("0.156", None),
+            ("1.2.x", None),
+            ("0.157.0", Some("0.157.0")),
+            ("0.156.9", None),
+            ("0.1000.0", Some("0.1000.0")),
+        ] {
+            assert_eq!(upstream.speak_as(version), expected.is_some(), "{version}");
+            if let Some(expected) = expected {
+                let uri = format!(
+                    "https://upstream.example/backend-api/codex/models?client_version={expected}"
+                );
+                assert_eq!(upstream.models_uri().to_string(), uri);
+                let headers = upstream.0.spoken.read().headers.clone();
+                assert_eq!(
+                    (&headers[VERSION], &headers[header::USER_AGENT]),
+                    (&HeaderValue::from_static(expected), &HeaderValue::from_static("airelays/1"),)
+                );
+            }
+        }
+    }
 }

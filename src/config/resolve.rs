@@ -18,6 +18,7 @@ use crate::slot::policy::Thresholds;
 
 /// The client version that `auto` stands for: the newest that the protocol was checked with.
 const CLIENT_VERSION: &str = "0.156.1";
+const AUTO: &str = "auto";
 
 /// As long as the Codex client waits: models that think hard say nothing for minutes.
 const SILENCE: Duration = Duration::from_mins(5);
@@ -152,8 +153,9 @@ pub fn upstream(values: &mut Values<'_>) -> Option<Upstream> {
         base_url: base_url?,
         issuer_base_url: issuer_base_url?,
         client_id: client_id?,
+        follows_codex: client_version.as_deref() == Some(AUTO),
         client_version: match client_version? {
-            auto if auto == "auto" => CLIENT_VERSION.to_owned(),
+            auto if auto == AUTO => CLIENT_VERSION.to_owned(),
             version => version,
         },
         connect_timeout: connect_timeout?,

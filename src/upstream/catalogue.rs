@@ -177,7 +177,7 @@ impl Model {
 ///
 /// When there is no answer in time, or it holds no list.
 pub async fn fetch(upstream: &Upstream, credential: &Credential) -> Result<Models, Failure> {
-    let mut request = upstream.request(Method::GET, &upstream.0.models, credential)?;
+    let mut request = upstream.request(Method::GET, &upstream.models_uri(), credential)?;
     request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     let answer = async {
         let answer = upstream.send(request).await?;
@@ -277,6 +277,14 @@ impl Catalogue {
         if let Some(known) = &mut self.0.state.lock().known {
             let is_current = known.models.etag.as_deref() == Some(etag);
             known.stale_at = if is_current { now + self.0.settings.fresh_for } else { now };
+        }
+    }
+
+    /// The list at hand is that of an older client, so it is renewed when it is next asked for.
+    pub fn outdate(&self) {
+        let now = self.now();
+        if let Some(known) = &mut self.0.state.lock().known {
+            known.stale_at = now;
         }
     }
 

@@ -6,7 +6,15 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::harness::{Relay, Setup, TOKEN, dialect::Dialect, http::Reply, write};
+use crate::harness::{
+    Relay, Setup, TOKEN,
+    dialect::Dialect,
+    eventually,
+    http::{Answering, Ask, Reply},
+    place::Place,
+    program::Program,
+    write,
+};
 
 const AUTH_FILE: &str = ".airelays/auth.json";
 
@@ -217,7 +225,53 @@ async fn the_relay_token_never_leaves_and_the_login_lets_nobody_in() {
     let login: Value = serde_json::from_str(&login).expect("JSON");
     for token in ["access_token", "refresh_token", "id_token"] {
         let token = login["tokens"][token].as_str().expect("a token");
-        let ask = crate::harness::http::Ask::get("/v1/models").bearer(token);
+        let ask = Ask::get("/v1/models").bearer(token);
         assert_eq!(relay.ask(&ask).await.status, 401);
+    }
+}
+
+/// What the upstream lists depends on the version of the client that asks; a relay that runs for
+/// months would never see newer models.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installed_codex_that_is_newer_is_spoken_as() {
+    for (script, setting, expected) in [
+        ("echo codex-cli 0.169.2", "auto", "0.169.2"),
+        ("echo codex-cli 0.99.0", "auto", "0.156.1"),
+        ("echo codex-cli 0.169.2", "0.157.0", "0.157.0"),
+        ("echo 'is there a number?'; exit 1", "auto", "0.156.1"),
+        ("exec sleep 20", "auto", "0.156.1"),
+    ] {
+        let place = Place::new().await;
+        let codex = place.home.path().join("bin/codex");
+        write(&codex, &format!("#!/bin/sh\n: > \"$HOME/asked\"\n{script}\n"));
+        fs::set_permissions(&codex, fs::Permissions::from_mode(0o755)).expect("set");
+        let mut serve = place.serve();
+        serve.env("PATH", codex.parent().expect("a folder"));
+        serve.env("AIRELAYS_CLIENT_VERSION", setting);
+        let mut relay = Program::spawn(serve);
+        let address = relay.address();
+        if setting == "auto" {
+            let asked = place.home.path().join("asked");
+            eventually("it to be asked", || asked.exists()).await;
+        }
+        let ask = Ask::get("/v1/models").bearer(TOKEN).bytes();
+        let versions = || {
+            let recorded = place.simulator.recorded();
+            let lists = recorded.iter().filter(|it| it.path.ends_with("/models"));
+            lists.map(|it| it.header("version").unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let mut last = String::new();
+        // The first list may be that of the older one, and the next is fetched behind its back.
+        for _ in 0..100 {
+            let reply = Answering::to(address, &ask).await.whole().await;
+            assert_eq!(reply.status, 200);
+            last = versions().pop().expect("a list was asked for");
+            if last == expected {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert_eq!(last, expected, "{script} {setting}");
+        relay.kill();
     }
 }

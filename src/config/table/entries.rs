@@ -213,8 +213,9 @@ pub static CLIENT_VERSION: Setting<String> = Setting {
         OLDEST,
         "CLIENT_VERSION",
         "\"auto\"",
-        "Client version that the list of models is asked for with. auto is the newest that this \
-         release was checked with; 0.124.0, which old files hold, is read as auto.",
+        "Client version that the relay speaks as, on which the list of models depends. auto is the \
+         newest that this release was checked with, or that of an installed Codex CLI if that is \
+         newer; 0.124.0, which old files hold, is read as auto.",
     ),
     read: |raw, _| {
         value::name(raw).map(|version| match version.as_str() {
