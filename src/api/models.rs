@@ -6,16 +6,21 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Path, State, rejection::PathRejection},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderValue, Uri, header::ETAG};
+use http::{
+    HeaderMap, HeaderValue, StatusCode, Uri,
+    header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use crate::{
     api::{error::ApiError, json},
     clock::Clock,
+    id,
     relay::Relay,
     upstream::catalogue,
     wire::model::{Alias, Suffixed},
@@ -74,6 +79,11 @@ struct Extension<'a> {
     default_reasoning_level: Option<&'a str>,
     input_modalities: &'a [String],
     service_tiers: &'a [String],
+    /// The plans that have it.
+    plans: &'a [String],
+    /// The slots whose accounts are known to have it, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<Vec<String>>,
     parallel_tool_calls: Option<bool>,
     verbosity: Option<bool>,
     reasoning_summaries: Option<bool>,
@@ -101,6 +111,8 @@ impl<'a> Model<'a> {
                 default_reasoning_level: model.default_reasoning_level.as_deref(),
                 input_modalities: &model.input_modalities,
                 service_tiers: &model.service_tiers,
+                plans: &model.plans,
+                slots: None,
                 parallel_tool_calls: model.supports.parallel_tool_calls,
                 verbosity: model.supports.verbosity,
                 reasoning_summaries: model.supports.reasoning_summaries,
@@ -114,6 +126,21 @@ impl<'a> Model<'a> {
         let model = known.find(&alias.model).or_else(|| known.find(plain()?));
         let extension = model.map_or_else(Extension::default, |model| Self::of(model).airelays);
         Self::new(&alias.name, Extension { alias_of: Some(&alias.model), ..extension })
+    }
+}
+
+impl Models {
+    /// The models that clients may name, and who has them.
+    fn named<'a>(&'a self, known: &'a catalogue::Models) -> Vec<Model<'a>> {
+        let mut named = named(known, &self.aliases);
+        let slots = &self.relay.slots;
+        if !slots.is_single() {
+            for model in &mut named {
+                let name = model.airelays.alias_of.unwrap_or(model.id);
+                model.airelays.slots = Some(slots.that_have(name));
+            }
+        }
+        named
     }
 }
 
@@ -132,7 +159,11 @@ fn is_asked_by_codex(uri: &Uri) -> bool {
     query.split('&').any(|parameter| parameter.starts_with("client_version="))
 }
 
-async fn list(State(models): State<Models>, uri: Uri) -> Result<Response, ApiError> {
+async fn list(
+    State(models): State<Models>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct List<'a> {
         object: &'static str,
@@ -142,18 +173,44 @@ async fn list(State(models): State<Models>, uri: Uri) -> Result<Response, ApiErr
     }
     let known = models.known().await?;
     let entries = known.entries.as_slice();
-    let mut response = json(&List {
+    let is_codex = is_asked_by_codex(&uri);
+    let list = List {
         object: "list",
-        data: named(&known, &models.aliases),
-        models: is_asked_by_codex(&uri).then(|| {
+        data: models.named(&known),
+        models: is_codex.then(|| {
             let whole = entries.iter().filter(|model| model.is_whole);
             whole.map(|model| &*model.raw).collect()
         }),
-    })?;
-    if let Some(etag) = known.etag.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok()) {
+    };
+    let body = serde_json::to_vec(&list).map_err(|error| ApiError::broken(&error))?;
+    // The Codex client compares it with what answers to its requests say of the catalogue; what
+    // others get has more in it.
+    let etag = if is_codex {
+        known.etag.as_deref().and_then(|etag| HeaderValue::from_str(etag).ok())
+    } else {
+        HeaderValue::from_str(&format!("\"{}\"", id::hex(&Sha256::digest(&body)[..8]))).ok()
+    };
+    let is_known = etag.as_ref().is_some_and(|etag| has(&headers, etag));
+    let mut response = if is_known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    };
+    if let Some(etag) = etag {
         response.headers_mut().insert(ETAG, etag);
     }
     Ok(response)
+}
+
+/// Whether whoever asks has what is called `etag` already.
+fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    fn opaque(text: &str) -> &str {
+        let text = text.trim();
+        text.strip_prefix("W/").unwrap_or(text)
+    }
+    let Ok(etag) = etag.to_str() else { return false };
+    let named = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).any(|named| opaque(named) == opaque(etag))
 }
 
 async fn retrieve(
@@ -163,7 +220,7 @@ async fn retrieve(
     // What is not even text is no name of a model.
     let Path(id) = id.map_err(|_| ApiError::not_found())?;
     let known = models.known().await?;
-    match named(&known, &models.aliases).iter().find(|model| model.id.eq_ignore_ascii_case(&id)) {
+    match models.named(&known).iter().find(|model| model.id.eq_ignore_ascii_case(&id)) {
         Some(model) => json(model),
         None => Err(ApiError::unknown_model(&id)),
     }

@@ -425,6 +425,15 @@ impl Slots {
         self.0.state.lock().accounts.get(id).cloned()
     }
 
+    /// The slots whose accounts are known to have `model`.
+    pub fn that_have(&self, model: &str) -> Vec<String> {
+        let has = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case(model));
+        self.view(|pool, _| {
+            let slots = pool.slots().filter(|slot| slot.models.as_deref().is_some_and(has));
+            slots.map(|slot| slot.id.to_string()).collect()
+        })
+    }
+
     /// Whether the owner need not know that there are slots.
     pub fn is_single(&self) -> bool {
         self.0.state.lock().listing.is_single()

@@ -62,6 +62,8 @@ pub struct Model {
     pub default_reasoning_level: Option<String>,
     pub input_modalities: Vec<String>,
     pub service_tiers: Vec<String>,
+    /// The plans that have it; none where nothing is said.
+    pub plans: Vec<String>,
     pub supports: Supports,
     /// The entry as it came.
     pub raw: Box<RawValue>,
@@ -156,6 +158,7 @@ impl Model {
             default_reasoning_level: entry.filled("default_reasoning_level"),
             input_modalities: texts("input_modalities"),
             service_tiers: named("service_tiers", "id"),
+            plans: texts("available_in_plans"),
             supports: Supports {
                 parallel_tool_calls: entry.flag("supports_parallel_tool_calls"),
                 verbosity: entry.flag("support_verbosity"),

@@ -455,6 +455,33 @@ async fn models_are_those_of_the_upstream() {
 }
 
 #[tokio::test]
+async fn a_list_of_models_that_has_not_changed_is_not_sent_again() {
+    let relay = Relay::start().await;
+    let list = relay.get("/v1/models").await;
+    let etag = list.header("etag").expect("a tag").to_owned();
+    let model = &list.json()["data"][0]["airelays"];
+    assert!(model["plans"].as_array().is_some_and(|plans| plans.contains(&json!("plus"))));
+    assert_eq!(model["slots"], Value::Null, "who has one account knows no slots");
+    let ask = |tags: &str| {
+        let ask = Ask::get("/v1/models").bearer(TOKEN).header("if-none-match", tags);
+        // A 304 ends with its head, which this client does not know.
+        ask.header("connection", "close")
+    };
+    for (tags, status) in [
+        (etag.clone(), 304),
+        (format!("\"other\", W/{etag}"), 304),
+        ("\"other\"".to_owned(), 200),
+        (etag.trim_matches('"').to_owned(), 200),
+    ] {
+        let reply = relay.ask(&ask(&tags)).await;
+        assert_eq!((reply.status, reply.header("etag")), (status, Some(&*etag)), "{tags}");
+        assert_eq!(reply.text().is_empty(), status == 304);
+    }
+    let codex = relay.get("/v1/models?client_version=0.169.0").await;
+    assert_ne!(codex.header("etag"), Some(&*etag), "the catalogue's own");
+}
+
+#[tokio::test]
 async fn a_model_that_is_none_is_not_found() {
     let relay = Relay::start().await;
     for dialect in Dialect::ALL {

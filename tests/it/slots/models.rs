@@ -120,3 +120,22 @@ fn events_text(stream: &str) -> String {
     let deltas = events.filter(|event| event["type"] == "response.output_text.delta");
     deltas.map(|event| event["delta"].as_str().unwrap_or_default().to_owned()).collect()
 }
+
+#[tokio::test]
+async fn of_each_model_it_is_said_which_slots_have_it() {
+    let relay = Setup::new()
+        .set("AIRELAYS_SLOTS_USAGE_REFRESH_SECONDS", "0")
+        .set("AIRELAYS_MODEL_ALIASES", "mine=gpt-5.4")
+        .slots(&["first", "free"])
+        .start_over_network()
+        .await;
+    let list = relay.get("/v1/models").await.json();
+    let slots = |name: &str| {
+        let models = list["data"].as_array().expect("models");
+        let model = models.iter().find(|model| model["id"] == name);
+        model.expect(name)["airelays"]["slots"].clone()
+    };
+    // The catalogue lists for every account what only some plans may use.
+    assert_eq!(slots("gpt-5.4-mini"), json!(["slot-1", "slot-2"]));
+    assert_eq!(slots("mine"), slots("gpt-5.4"));
+}
