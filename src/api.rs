@@ -33,5 +33,10 @@ use self::error::ApiError;
 /// A document as a response.
 fn json(document: &impl Serialize) -> Result<Response, ApiError> {
     let body = serde_json::to_vec(document).map_err(|error| ApiError::broken(&error))?;
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+    Ok(json_of(body))
+}
+
+/// The same, written already.
+fn json_of(body: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }

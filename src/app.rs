@@ -162,8 +162,8 @@ pub struct Server {
     instance: Instance,
     writer: Option<Writer>,
     relay: Relay,
-    /// The upstream, if it is to be spoken to as the installed Codex CLI.
-    follower: Option<Upstream>,
+    /// Whether to speak as the installed Codex CLI where that is newer.
+    follows_codex: bool,
     usage: usage::Settings,
     tasks: TaskTracker,
     /// The simulator's own listener and what it serves.
@@ -209,7 +209,7 @@ impl Server {
             instance,
             writer,
             relay,
-            follower,
+            follows_codex,
             usage,
             tasks,
             imitation,
@@ -218,8 +218,8 @@ impl Server {
         let mut hurry = pin!(hurry.fuse());
         let stop = CancellationToken::new();
         tasks.spawn(relay.clone().watch(usage, stop.clone()));
-        if let Some(upstream) = follower {
-            tasks.spawn(codex::follow(relay.clone(), upstream, stop.clone()));
+        if follows_codex {
+            tasks.spawn(codex::follow(relay.clone(), stop.clone()));
         }
         let imitation = imitation.map(|(listener, router)| (plain(listener), router));
         for (listener, router) in [control, imitation].into_iter().flatten() {
@@ -286,7 +286,6 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
     }
     announce(&config, &inner.traffic).await;
     let (leaving, relay) = (CancellationToken::new(), inner.relay.clone());
-    let upstream = inner.upstream.clone();
     let parts = parts(&config, scope, inner, leaving.clone());
     let control = instance.control().map(|listener| (listener, router::control(&parts)));
     let router = router::router(parts);
@@ -308,7 +307,7 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         writer,
         relay,
         // Where nobody else renews the login, this is no relay of the owner's.
-        follower: (outside.apart.is_some() && config.upstream.follows_codex).then_some(upstream),
+        follows_codex: outside.apart.is_some() && config.upstream.follows_codex,
         usage: usage::Settings { every: config.slots.usage_refresh },
         tasks,
         imitation: outside.imitation,
@@ -329,7 +328,6 @@ fn ensure_unguessable(config: &Config, scope: Scope) -> Result<(), Error> {
 
 /// What stands behind the routes.
 struct Inner {
-    upstream: Upstream,
     clock: Clock,
     traffic: Traffic,
     redactor: Redactor,
@@ -396,19 +394,18 @@ fn inner(
     let describe = describing(config, outside.store.clone(), outside.issuer.clone());
     let slots = slots(config, &outside.store, Account { login, catalogue }, &clock)?;
     let (log, time) = (traffic.clone(), clock.clone());
-    let same = upstream.clone();
     let relay = Relay::new(
-        relay::Parts { upstream: same, slots, traffic: log, clock: time },
+        relay::Parts { upstream, slots, traffic: log, clock: time },
         relay_settings(config),
     );
-    Ok(Inner { upstream, clock, traffic, redactor, relay, describe })
+    Ok(Inner { clock, traffic, redactor, relay, describe })
 }
 
 /// The groups of routes with what each needs.
 fn parts(
     config: &Config,
     admitted: Scope,
-    Inner { clock, traffic, redactor, relay, describe, upstream: _ }: Inner,
+    Inner { clock, traffic, redactor, relay, describe }: Inner,
     leaving: CancellationToken,
 ) -> router::Parts {
     let limits = limits(config);

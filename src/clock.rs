@@ -67,6 +67,11 @@ impl Clock {
     }
 }
 
+/// `at` without its fraction, as documents and people have it.
+pub fn to_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// Bytes that nobody can guess.
 ///
 /// # Errors

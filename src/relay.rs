@@ -125,6 +125,17 @@ impl Relay {
         Self(Arc::new(Inner { upstream, slots, stories, traffic, clock, settings, learned }))
     }
 
+    /// Speaks as a client of `version` from now on, if that is newer. Whether it is.
+    pub fn speak_as(&self, version: &str) -> bool {
+        let is_newer = self.upstream.speak_as(version);
+        if is_newer {
+            for (_, account) in self.slots.all_accounts() {
+                account.catalogue.outdate();
+            }
+        }
+        is_newer
+    }
+
     /// The models that the owner's logins may ask, of the first that has each.
     ///
     /// # Errors

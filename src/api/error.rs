@@ -25,6 +25,7 @@ use serde::Serialize;
 use crate::{
     api::body::TooSlow,
     auth::LoginError,
+    clock::to_second,
     relay::{NoneLeft, Refused},
     roster::RosterError,
     slot::{health::Why, policy::NoPolicy, pool::Look, verdict::Verdict},
@@ -234,31 +235,26 @@ impl ApiError {
         .code("request_not_found")
     }
 
-    /// A body of a control that does not say what it should.
     /// A parameter of the query that cannot be read.
     pub fn bad_query(name: &'static str) -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::InvalidRequestError,
-            format!("The parameter `{name}` of the query is not of the documented kind."),
-        )
-        .param(Some(name.into()))
-        .code("invalid_value")
+        let kind = format!("The parameter `{name}` of the query is not of the documented kind.");
+        Self::bad_value(name, kind)
     }
 
+    /// A body of a control that does not say what it should.
     pub fn bad_control(name: &'static str) -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            Kind::InvalidRequestError,
-            format!("The body must be a JSON object, and `{name}` in it of the documented kind."),
-        )
-        .param(Some(name.into()))
-        .code("invalid_value")
+        let kind =
+            format!("The body must be a JSON object, and `{name}` in it of the documented kind.");
+        Self::bad_value(name, kind)
     }
 
     pub fn no_policy(error: &NoPolicy) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequestError, format!("{error}."))
-            .param(Some("policy".into()))
+        Self::bad_value("policy", format!("{error}."))
+    }
+
+    fn bad_value(name: &'static str, message: String) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequestError, message)
+            .param(Some(name.into()))
             .code("invalid_value")
     }
 
@@ -540,7 +536,7 @@ impl ApiError {
         let message = match limit.resets_at {
             None => "The usage limit of the ChatGPT login is reached.".to_owned(),
             Some(at) => {
-                let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+                let at = to_second(at);
                 format!("The usage limit of the ChatGPT login is reached. It resets at {at}.")
             }
         };

@@ -11,14 +11,14 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode, Uri,
-    header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    header::{ETAG, IF_NONE_MATCH},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api::{error::ApiError, json},
+    api::{error::ApiError, json, json_of},
     clock::Clock,
     id,
     relay::Relay,
@@ -133,13 +133,16 @@ impl Models {
     /// The models that clients may name, and who has them.
     fn named<'a>(&'a self, known: &'a catalogue::Models) -> Vec<Model<'a>> {
         let mut named = named(known, &self.aliases);
-        let slots = &self.relay.slots;
-        if !slots.is_single() {
+        if self.relay.slots.is_single() {
+            return named;
+        }
+        self.relay.slots.view(|pool, _| {
             for model in &mut named {
                 let name = model.airelays.alias_of.unwrap_or(model.id);
-                model.airelays.slots = Some(slots.that_have(name));
+                let having = pool.slots().filter(|slot| slot.has(name));
+                model.airelays.slots = Some(having.map(|slot| slot.id.to_string()).collect());
             }
-        }
+        });
         named
     }
 }
@@ -191,11 +194,8 @@ async fn list(
         HeaderValue::from_str(&format!("\"{}\"", id::hex(&Sha256::digest(&body)[..8]))).ok()
     };
     let is_known = etag.as_ref().is_some_and(|etag| has(&headers, etag));
-    let mut response = if is_known {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
-    };
+    let mut response =
+        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { json_of(body) };
     if let Some(etag) = etag {
         response.headers_mut().insert(ETAG, etag);
     }

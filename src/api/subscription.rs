@@ -117,12 +117,10 @@ impl Subscription {
     /// The slot that is named, or the first that takes part.
     fn meant(&self, account: Option<&str>) -> Result<SlotId, ApiError> {
         let slots = &self.relay.slots;
-        let is_known = |id: &SlotId| slots.view(|pool, _| pool.slot(id).is_some());
         let Some(text) = account else {
             let first = slots.accounts().into_iter().next().map(|(id, _)| id);
             return Ok(first.unwrap_or_else(SlotId::first));
         };
-        let meant = SlotId::meant(text).ok().filter(is_known);
-        meant.ok_or_else(|| ApiError::unknown_slot(text))
+        slots.meant(text).ok_or_else(|| ApiError::unknown_slot(text))
     }
 }

@@ -10,7 +10,7 @@ use std::{process::Stdio, time::Duration};
 use tokio::{io::AsyncReadExt, process::Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::{relay::Relay, upstream::Upstream};
+use crate::relay::Relay;
 
 const EVERY: Duration = Duration::from_hours(6);
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -18,15 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const MOST: u64 = 256;
 
 /// Speaks as the installed client where that is newer, until `stop`.
-pub(super) async fn follow(relay: Relay, upstream: Upstream, stop: CancellationToken) {
+pub(super) async fn follow(relay: Relay, stop: CancellationToken) {
     loop {
         if let Some(version) = installed().await
-            && upstream.speak_as(&version)
+            && relay.speak_as(&version)
         {
             tracing::info!(version = &*version, "the installed Codex CLI is newer: speaking as it");
-            for (_, account) in relay.slots.all_accounts() {
-                account.catalogue.outdate();
-            }
         }
         tokio::select! {
             biased;

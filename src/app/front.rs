@@ -63,12 +63,8 @@ impl Front {
                 Error::Socket { path: path.to_owned(), source }
             }
         };
-        let (listener, file) = private_file::listen(path).map_err(failed)?;
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| tokio::net::UnixListener::from_std(listener))
-            .map_err(|source| failed(source.into()))?;
-        let listener = Listener::new(Origin::Socket(listener, file), None);
+        let made = private_file::listen(path).map_err(failed)?;
+        let listener = Listener::at_socket(made).map_err(|source| failed(source.into()))?;
         Ok(Self { listener, place: Place::Socket(path.to_owned()), scope })
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::Error;
 use crate::{
-    listen::{Listener, Origin},
+    listen::Listener,
     private_file::{self, Lock, NoSocket},
 };
 
@@ -66,11 +66,8 @@ impl Instance {
     /// Where commands of the same owner reach this relay. `None` where there can be no socket; then
     /// they see what is on the disk, and say so.
     pub fn control(&self) -> Option<Listener> {
-        let opened = private_file::listen_watchfully(&self.control).and_then(|(listener, file)| {
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::UnixListener::from_std(listener)?;
-            Ok(Listener::new(Origin::Socket(listener, file), None))
-        });
+        let made = private_file::listen_watchfully(&self.control);
+        let opened = made.and_then(|made| Ok(Listener::at_socket(made)?));
         let path = self.control.display();
         opened
             .inspect_err(|error: &NoSocket| {

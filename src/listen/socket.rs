@@ -52,6 +52,19 @@ impl Listener {
         Self { origin, identity }
     }
 
+    /// At a socket of the file system.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn at_socket(
+        (listener, file): (std::os::unix::net::UnixListener, SocketFile),
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(listener)?;
+        Ok(Self::new(Origin::Socket(listener, file), None))
+    }
+
     pub async fn accept(&self) -> io::Result<Socket> {
         match &self.origin {
             Origin::Network(listener) => {

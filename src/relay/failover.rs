@@ -31,11 +31,12 @@ use super::{
 };
 use crate::{
     auth::LoginError,
+    clock::to_second,
     credential::Credential,
     slot::{
         SlotId,
         health::Why,
-        pool::{Look, NoSlot},
+        pool::{Look, NoSlot, Slot, names},
         verdict::Verdict,
         window::Source,
     },
@@ -70,7 +71,7 @@ impl fmt::Display for NoneLeft {
         let one = |look: &Look| match look.verdict.evident_until() {
             // To the second: nobody needs more, and it stays readable.
             Some(until) => {
-                let at = jiff::Timestamp::from_second(until.as_second()).unwrap_or(until);
+                let at = to_second(until);
                 format!("{}: {}, until {at}", look.id, look.verdict.sentence())
             }
             None => format!("{}: {}", look.id, look.verdict.sentence()),
@@ -136,12 +137,9 @@ impl Tour {
     /// Those that may fare better by now are tried again.
     fn again(&mut self) {
         self.passes += 1;
-        let failures = &self.failures;
-        let may_pass = |id: &SlotId| {
-            let failure = failures.iter().find(|(known, _)| known == id);
-            failure.is_some_and(|(_, refused)| Course::of(refused).may_pass())
-        };
-        self.tried.retain(|id| !may_pass(id));
+        let Self { tried, failures, .. } = self;
+        let stays = |(_, refused): &&(SlotId, Refused)| !Course::of(refused).may_pass();
+        tried.retain(|id| failures.iter().filter(stays).any(|(known, _)| known == id));
     }
 }
 
@@ -226,9 +224,8 @@ impl Relay {
         let named = alias_of(&self.settings.aliases, asked).unwrap_or(asked);
         let Some(name) = Suffixed::read(named) else { return named.to_owned() };
         let is_known = self.slots.view(|pool, _| {
-            let lists = |list: &[String]| list.iter().any(|it| it.eq_ignore_ascii_case(name.model));
-            pool.slots()
-                .any(|slot| lists(&slot.wishes.models) || slot.models.as_deref().is_some_and(lists))
+            let allows = |slot: &Slot| names(&slot.wishes.models, name.model);
+            pool.slots().any(|slot| allows(slot) || slot.has(name.model))
         });
         if is_known { name.model.to_owned() } else { named.to_owned() }
     }

@@ -147,15 +147,16 @@ impl Slots {
         let ticket = state.line.tickets;
         let (send, receive) = oneshot::channel();
         state.line.waiters.push_back(Waiter { ticket, wanted, since, deadline, send });
-        self.look_at(state, look_at(none.wait, times));
+        let at = look_at(none.wait, times);
+        self.set_next_look(state, Some(state.line.next_look.map_or(at, |next| next.min(at))));
         Entered::Waits { ticket, receive }
     }
 
-    /// Sees to it that the line is looked after at `at`, or before.
-    fn look_at(&self, state: &mut State, at: Instant) {
-        let next = &mut state.line.next_look;
-        if next.is_none_or(|next| at < next) {
-            *next = Some(at);
+    /// Whoever sleeps until an earlier time looks again then by himself; for a sooner one he is woken.
+    fn set_next_look(&self, state: &mut State, next: Option<Instant>) {
+        let former = std::mem::replace(&mut state.line.next_look, next);
+        let is_sooner = |next: Instant| former.is_none_or(|former| next < former);
+        if next.is_some_and(is_sooner) {
             self.0.bell.notify_waiters();
         }
     }
@@ -217,12 +218,7 @@ impl Slots {
             next = Some(next.map_or(at, |next| next.min(at)));
             state.line.waiters.push_back(waiter);
         }
-        // Whoever sleeps until an earlier time looks again then by himself.
-        let former = std::mem::replace(&mut state.line.next_look, next);
-        let is_earlier = |next: Instant| former.is_none_or(|former| next < former);
-        if next.is_some_and(is_earlier) {
-            self.0.bell.notify_waiters();
-        }
+        self.set_next_look(state, next);
         Served(served)
     }
 

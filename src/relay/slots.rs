@@ -33,7 +33,7 @@ use crate::{
     },
     slot::{
         Moment, SlotId,
-        pool::{self, Choice, Pool, Slot},
+        pool::{self, Choice, Pool},
         window::{self, Reading},
     },
     transport::chain,
@@ -114,24 +114,26 @@ impl Lease {
 
     /// It is used for this account.
     pub fn used_by(&self, account: &AccountId) {
-        self.owner.get_or_init(|| owner(account));
-        self.slots.owned_by(self.id(), account);
-    }
-
-    /// Whether the slot is still that of the account that was used: nothing that is heard of that one
-    /// later is about another.
-    fn is_current(&self, pool: &Pool) -> bool {
-        let owner = pool.slot(self.id()).and_then(Slot::owner);
-        self.owner.get().is_none_or(|own| owner == Some(*own))
+        let owner = *self.owner.get_or_init(|| owner(account));
+        self.slots.change(|pool, _| pool.owned_by(self.id(), owner));
     }
 
     /// Tells the table something about the account that was used.
     fn tell(&self, tell: impl FnOnce(&mut State, Moment)) {
         self.slots.change_state(|state, now| {
-            if self.is_current(&state.pool) {
+            if state.pool.is_still(self.id(), self.owner.get().copied()) {
                 tell(state, now);
             }
         });
+    }
+
+    /// The same, of what lets nobody go on who waits.
+    fn note(&self, note: impl FnOnce(&mut Pool, Moment)) {
+        let now = self.slots.now();
+        let pool = &mut self.slots.0.state.lock().pool;
+        if pool.is_still(self.id(), self.owner.get().copied()) {
+            note(pool, now);
+        }
     }
 
     /// A request that was sent at `sent` was answered.
@@ -167,19 +169,19 @@ impl Lease {
 
     /// The dialogue `session` is this slot's, which cannot read `foreign`.
     pub fn bind(&self, session: &str, foreign: &[u64]) {
-        self.tell(|state, now| state.pool.bind(session, self.id(), foreign, now));
+        self.note(|pool, now| pool.bind(session, self.id(), foreign, now));
     }
 
     /// A turn of the dialogue `session`, which holds `thoughts`, was served for another slot.
     pub fn lent(&self, session: &str, thoughts: &[u64]) {
-        self.tell(|state, now| state.pool.lend(session, thoughts, now));
+        self.note(|pool, now| pool.lend(session, thoughts, now));
     }
 
     /// Takes note of the state of its turn that an answer gave with these headers.
     pub fn gave(&self, turn: &HeaderMap) {
         if let Some(turn) = turn.get(TURN_STATE) {
             let turn = digest(turn.as_bytes());
-            self.tell(|state, now| state.pool.gave_turn(turn, self.id(), now));
+            self.note(|pool, now| pool.gave_turn(turn, self.id(), now));
         }
     }
 
@@ -400,7 +402,7 @@ impl Slots {
     ) {
         let own = account.map(owner);
         self.change(|pool, now| {
-            if own.is_none() || pool.slot(id).and_then(Slot::owner) == own {
+            if pool.is_still(id, own) {
                 tell(pool, now);
             }
         });
@@ -425,13 +427,10 @@ impl Slots {
         self.0.state.lock().accounts.get(id).cloned()
     }
 
-    /// The slots whose accounts are known to have `model`.
-    pub fn that_have(&self, model: &str) -> Vec<String> {
-        let has = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case(model));
-        self.view(|pool, _| {
-            let slots = pool.slots().filter(|slot| slot.models.as_deref().is_some_and(has));
-            slots.map(|slot| slot.id.to_string()).collect()
-        })
+    /// The slot that is there which `text` [means](SlotId::meant).
+    pub fn meant(&self, text: &str) -> Option<SlotId> {
+        let is_there = |id: &SlotId| self.view(|pool, _| pool.slot(id).is_some());
+        SlotId::meant(text).ok().filter(is_there)
     }
 
     /// Whether the owner need not know that there are slots.

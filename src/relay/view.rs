@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{refresh::Refreshed, slots::Slots};
 use crate::{
     auth::stored::StoredLogin,
+    clock::to_second,
     slot::{
         Moment,
         pool::{Pool, Slot},
@@ -313,7 +314,7 @@ fn windows(slot: &Slot, now: Timestamp) -> Vec<WindowView> {
 
 /// A time as people and programs read it: whole seconds in UTC.
 pub fn second(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+    to_second(at).to_string()
 }
 
 fn seconds_to(at: Timestamp, now: Timestamp) -> u64 {

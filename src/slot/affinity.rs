@@ -34,8 +34,16 @@ const MOST_TURNS: usize = 4_096;
 pub struct Affinity {
     settings: Settings,
     bound: HashMap<Box<str>, Bound>,
-    /// Who gave the state of a turn, by its digest; nobody, if it was found to be a stranger's.
-    turns: HashMap<u64, (Option<SlotId>, Instant)>,
+    /// Who gave the state of a turn, by its digest.
+    turns: HashMap<u64, (Giver, Instant)>,
+}
+
+/// Who gave the state of a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Giver {
+    Slot(SlotId),
+    /// Nobody here.
+    Stranger,
 }
 
 #[derive(Clone, Debug)]
@@ -115,31 +123,26 @@ impl Affinity {
         }
     }
 
-    /// `slot` gave the state of a turn whose digest is `turn`; if that is `None`, nobody here did.
-    pub fn turn_is_of(&mut self, turn: u64, slot: Option<&SlotId>, now: Instant) {
+    /// `giver` gave the state of a turn whose digest is `turn`.
+    pub fn turn_is_of(&mut self, turn: u64, giver: Giver, now: Instant) {
         if self.turns.len() >= MOST_TURNS && !self.turns.contains_key(&turn) {
             let mut ages: Vec<_> = self.turns.values().map(|(_, last)| *last).collect();
             let (_, median, _) = ages.select_nth_unstable(MOST_TURNS / 2);
             let median = *median;
             self.turns.retain(|_, (_, last)| *last > median);
         }
-        self.turns.insert(turn, (slot.cloned(), now));
+        self.turns.insert(turn, (giver, now));
     }
 
-    /// Whether `slot` gave the state of a turn whose digest is `turn`.
-    pub fn gave_turn(&self, turn: u64, slot: &SlotId) -> bool {
-        self.turns.get(&turn).is_some_and(|(giver, _)| giver.as_ref() == Some(slot))
-    }
-
-    /// Whether anything is known of a turn's state.
-    pub fn knows_turn(&self, turn: u64) -> bool {
-        self.turns.contains_key(&turn)
+    /// Who gave the state of a turn whose digest is `turn`, if that is known.
+    pub fn giver(&self, turn: u64) -> Option<&Giver> {
+        self.turns.get(&turn).map(|(giver, _)| giver)
     }
 
     /// Nothing belongs to `slot` any more: it is another account's.
     pub fn forget(&mut self, slot: &SlotId) {
         self.bound.retain(|_, bound| bound.slot != *slot);
-        self.turns.retain(|_, (giver, _)| giver.as_ref() != Some(slot));
+        self.turns.retain(|_, (giver, _)| !matches!(giver, Giver::Slot(its) if its == slot));
     }
 
     /// Lets go of what is too old, and of the oldest sixteenth if that is not enough.
@@ -245,17 +248,17 @@ mod tests {
     fn the_state_of_a_turn_is_its_givers() {
         let mut affinity = Affinity::new(Settings { most: 8, keep: Duration::from_hours(1) });
         let t0 = start();
-        affinity.turn_is_of(7, Some(&slot(1)), t0);
-        affinity.turn_is_of(8, None, t0);
-        assert!(affinity.gave_turn(7, &slot(1)) && !affinity.gave_turn(7, &slot(2)));
-        assert!(affinity.knows_turn(8) && !affinity.gave_turn(8, &slot(1)));
-        assert!(!affinity.knows_turn(9));
+        affinity.turn_is_of(7, Giver::Slot(slot(1)), t0);
+        affinity.turn_is_of(8, Giver::Stranger, t0);
+        assert_eq!(affinity.giver(7), Some(&Giver::Slot(slot(1))));
+        assert_eq!(affinity.giver(8), Some(&Giver::Stranger));
+        assert_eq!(affinity.giver(9), None);
         affinity.forget(&slot(1));
-        assert!(!affinity.knows_turn(7));
+        assert_eq!(affinity.giver(7), None);
         for n in 0..20_000_u64 {
-            affinity.turn_is_of(n, Some(&slot(1)), t0 + Duration::from_secs(n));
+            affinity.turn_is_of(n, Giver::Slot(slot(1)), t0 + Duration::from_secs(n));
         }
-        assert!(affinity.turns.len() <= MOST_TURNS && affinity.knows_turn(19_999));
+        assert!(affinity.turns.len() <= MOST_TURNS && affinity.giver(19_999).is_some());
     }
 
     #[test]

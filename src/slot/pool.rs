@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Moment, SlotId, Wishes,
-    affinity::{self, Affinity},
+    affinity::{self, Affinity, Giver},
     health::{Fault, Fitness, Health, Why},
     policy::{Candidate, Policy, Rotation, Thresholds, rank},
     verdict::Verdict,
@@ -296,11 +296,9 @@ impl Pool {
 
     /// Whether `slot` serves `model`. One that no account is known to have may be had all the same.
     fn serves(&self, slot: &Slot, model: &str) -> bool {
-        let names = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case(model));
-        let is_allowed = slot.wishes.models.is_empty() || names(&slot.wishes.models);
-        let is_known = || self.slots().any(|slot| slot.models.as_deref().is_some_and(names));
-        let has = slot.models.as_deref().is_none_or(names);
-        is_allowed && (has || !is_known())
+        let is_allowed = slot.wishes.models.is_empty() || names(&slot.wishes.models, model);
+        let is_known = || self.slots().any(|slot| slot.has(model));
+        is_allowed && (slot.models.is_none() || slot.has(model) || !is_known())
     }
 
     fn by_policy(
@@ -404,20 +402,20 @@ impl Pool {
 
     /// `id` gave the state of a turn whose digest is `turn`.
     pub fn gave_turn(&mut self, turn: u64, id: &SlotId, now: Moment) {
-        self.affinity.turn_is_of(turn, Some(id), now.instant);
+        self.affinity.turn_is_of(turn, Giver::Slot(id.clone()), now.instant);
     }
 
     /// Whether the state of a turn that came with a request of `session` is `id`'s. What nobody
     /// knows is the slot's that has the dialogue already; it is a stranger's from then on if not.
     pub fn has_given_turn(&mut self, turn: u64, session: &str, id: &SlotId, now: Moment) -> bool {
-        let is_owner = || self.affinity.owner(session, now.instant) == Some(id);
-        if self.affinity.gave_turn(turn, id) || !self.affinity.knows_turn(turn) && is_owner() {
-            return true;
+        if let Some(giver) = self.affinity.giver(turn) {
+            return matches!(giver, Giver::Slot(its) if its == id);
         }
-        if !self.affinity.knows_turn(turn) {
-            self.affinity.turn_is_of(turn, None, now.instant);
+        let is_owner = self.affinity.owner(session, now.instant) == Some(id);
+        if !is_owner {
+            self.affinity.turn_is_of(turn, Giver::Stranger, now.instant);
         }
-        false
+        is_owner
     }
 
     /// A request for `model` that was sent at `sent` failed by the fault of `id`'s account.
@@ -517,6 +515,12 @@ impl Pool {
         is_other
     }
 
+    /// Whether `id` is still used for `owner`; nothing that is heard of that one later is about
+    /// another. Nobody is whoever it is.
+    pub fn is_still(&self, id: &SlotId, owner: Option<u64>) -> bool {
+        owner.is_none() || self.slot(id).and_then(Slot::owner) == owner
+    }
+
     /// What is held against `id`, or against all, may be out of date.
     pub fn doubt(&mut self, id: Option<&SlotId>, now: Moment) {
         let meant = self.slots.iter_mut().filter(|slot| id.is_none_or(|id| slot.id == *id));
@@ -547,6 +551,11 @@ impl Pool {
     }
 }
 
+/// Whether `list` names `model`, however it is capitalised.
+pub fn names(list: &[String], model: &str) -> bool {
+    list.iter().any(|name| name.eq_ignore_ascii_case(model))
+}
+
 impl Slot {
     /// Whose it was when it was last used, by a digest.
     pub fn owner(&self) -> Option<u64> {
@@ -570,6 +579,11 @@ impl Slot {
             chosen: 0,
             is_gone: false,
         }
+    }
+
+    /// Whether its account is known to have `model`.
+    pub fn has(&self, model: &str) -> bool {
+        self.models.as_deref().is_some_and(|list| names(list, model))
     }
 
     /// How it fares with `model`, if that is another matter than how it fares.

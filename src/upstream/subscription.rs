@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{object::Object, slot::window::Span};
+use super::usage::reached_type;
+use crate::{clock::to_second, object::Object, slot::window::Span};
 
 /// Where it comes from, in the words of that document.
 const PATH: &str = "/backend-api/wham/usage";
@@ -140,7 +141,7 @@ impl<'a> Status<'a> {
             },
             credits: told.object("credits").as_ref().map(Credits::of),
             spend_control: told.raw("spend_control").filter(|value| begins(value, '{')),
-            rate_limit_reached_type: reached(&told),
+            rate_limit_reached_type: reached_type(&told),
             rate_limit_reset_credits: told.object("rate_limit_reset_credits").map(|resets| {
                 let count = |name| whole(&resets, name);
                 Resets {
@@ -233,15 +234,6 @@ fn additional(told: &Object<'_>) -> Vec<Additional> {
     entries.iter().filter_map(read).collect()
 }
 
-/// A word, or an object that has it.
-fn reached(told: &Object<'_>) -> Option<String> {
-    const NAME: &str = "rate_limit_reached_type";
-    told.filled(NAME).or_else(|| {
-        let reason = told.object(NAME)?;
-        reason.filled("type").or_else(|| reason.filled("kind"))
-    })
-}
-
 /// A number that is written as one.
 fn number(object: &Object<'_>, name: &str) -> Option<f64> {
     serde_json::from_str(object.raw(name)?.get()).ok()
@@ -258,7 +250,7 @@ fn begins(value: &RawValue, with: char) -> bool {
 
 /// To the second: `2026-11-29T09:00:00Z`.
 fn iso(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+    to_second(at).to_string()
 }
 
 /// Such as `5h` or `weekly`.

@@ -184,15 +184,19 @@ fn window_in(window: &Object<'_>, now: Timestamp) -> Option<Window> {
 
 /// Why the account is stopped: in words, or because `limit` says that it is.
 fn reached(told: &Object<'_>, limit: Option<&Object<'_>>) -> Option<String> {
-    let name = "rate_limit_reached_type";
     let stops = |limit: &Object<'_>| {
         limit.flag("limit_reached") == Some(true) || limit.flag("allowed") == Some(false)
     };
-    let said = told.filled(name).or_else(|| {
-        let reason = told.object(name)?;
+    reached_type(told).or_else(|| limit.is_some_and(stops).then(|| REACHED.to_owned()))
+}
+
+/// The same as the upstream says it: a word, or an object that has it.
+pub(super) fn reached_type(told: &Object<'_>) -> Option<String> {
+    const NAME: &str = "rate_limit_reached_type";
+    told.filled(NAME).or_else(|| {
+        let reason = told.object(NAME)?;
         reason.filled("type").or_else(|| reason.filled("kind"))
-    });
-    said.or_else(|| limit.is_some_and(stops).then(|| REACHED.to_owned()))
+    })
 }
 
 fn credits_in(told: &Object<'_>) -> Option<Credits> {

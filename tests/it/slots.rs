@@ -11,12 +11,13 @@ mod told;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::harness::{
     Relay, Setup, TOKEN,
     dialect::Dialect::{self, Chat, Completions, Responses},
     eventually,
-    http::{Ask, Reply},
+    http::{Answering, Ask, Reply},
 };
 
 /// A relay with these accounts. Nothing is asked in the background, so that every request counts.
@@ -67,6 +68,12 @@ async fn says(relay: &Relay, dialect: Dialect, text: &str) -> (u16, Option<Strin
 
 fn by(slot: &str) -> (u16, Option<String>) {
     (200, Some(slot.to_owned()))
+}
+
+/// Asks while the test goes on.
+fn meanwhile(relay: &Relay, ask: &Ask) -> JoinHandle<Reply> {
+    let (address, bytes) = (relay.address, ask.bytes());
+    tokio::spawn(async move { Answering::to(address, &bytes).await.whole().await })
 }
 
 /// The reference gave up after the second; a third one that was ready went unasked.

@@ -16,8 +16,7 @@ use crate::{
 
 /// The slot that `text` names.
 pub fn known(admin: &Admin, text: &str) -> Result<SlotId, ApiError> {
-    let is_known = |id: &SlotId| admin.relay.slots.view(|pool, _| pool.slot(id).is_some());
-    SlotId::meant(text).ok().filter(is_known).ok_or_else(|| ApiError::unknown_slot(text))
+    admin.relay.slots.meant(text).ok_or_else(|| ApiError::unknown_slot(text))
 }
 
 #[derive(Serialize)]

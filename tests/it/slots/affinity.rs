@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{by, relay, says, setup, slot_of};
+use super::{by, meanwhile, relay, says, setup, slot_of};
 use crate::harness::{
     Relay, TOKEN,
     dialect::Dialect::{Chat, Responses},
-    http::{Answering, Ask, Reply},
+    http::{Ask, Reply},
 };
 
 /// A dialogue that begins with `first`, after `n` turns.
@@ -152,10 +152,8 @@ async fn a_dialogue_that_comes_back_brings_home_its_own_thoughts_alone() {
     {
         if n == 2 {
             let ask = Ask::post("/admin/slots/1/test", r#"{"prompt":"[sim stall]"}"#.to_owned());
-            let bytes = ask.bearer(TOKEN).header("content-type", "application/json").bytes();
-            let address = relay.address;
-            let stalled = async move { Answering::to(address, &bytes).await.whole().await };
-            held = Some(tokio::spawn(stalled));
+            let ask = ask.bearer(TOKEN).header("content-type", "application/json");
+            held = Some(meanwhile(&relay, &ask));
             let is_held = |it: &Reply| it.json()["slots"][0]["in_flight"] == 1;
             relay.until(&Ask::get("/admin/slots").bearer(TOKEN), is_held).await;
         }

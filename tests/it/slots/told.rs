@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{by, message, n_asked, relay, says, setup, slot_of};
+use super::{by, meanwhile, message, n_asked, relay, says, setup, slot_of};
 use crate::harness::{
     Relay, TOKEN,
     dialect::Dialect::{Chat, Responses},
     eventually,
-    http::{Answering, Ask, Reply},
+    http::{Ask, Reply},
 };
 
 const SPARK: &str = "gpt-5.3-codex-spark";
@@ -141,8 +141,7 @@ async fn others_do_not_wait_for_a_slow_first_answer() {
     let slow = Ask::post(Chat.path(), Chat.body("[sim stall]").to_string());
     let slow = slow.bearer(TOKEN).header("content-type", "application/json");
     let began = relay.upstream_requests().len();
-    let (address, bytes) = (relay.address, slow.bytes());
-    let first = tokio::spawn(async move { Answering::to(address, &bytes).await.whole().await });
+    let first = meanwhile(&relay, &slow);
     let is_under_way = || relay.upstream_requests().len() > began;
     eventually("the first to be let through", is_under_way).await;
     assert_eq!(relay.say(Chat, "hello").await.status, 200);
@@ -160,9 +159,7 @@ async fn a_full_line_turns_nobody_away_whom_another_slot_could_serve() {
         .await;
     let test = |prompt: &str| {
         let ask = Ask::post("/admin/slots/1/test", json!({"prompt": prompt}).to_string());
-        let bytes = ask.bearer(TOKEN).header("content-type", "application/json").bytes();
-        let address = relay.address;
-        tokio::spawn(async move { Answering::to(address, &bytes).await.whole().await })
+        meanwhile(&relay, &ask.bearer(TOKEN).header("content-type", "application/json"))
     };
     let held = test("[sim stall]");
     eventually("the place to be taken", || relay.upstream_requests().len() == 1).await;
