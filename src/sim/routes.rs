@@ -160,6 +160,9 @@ async fn token(
     if delay > 0 {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
+    while simulator.world().token_hold {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     answer
 }
 

@@ -279,6 +279,8 @@ world! {
     refresh: Refresh = Refresh::Ok,
     /// How long answers about tokens take after all is done, in milliseconds.
     token_delay: u64 = 0,
+    /// Answers about tokens wait for as long as this is on, after all is done.
+    token_hold: bool = false,
     /// Fields that a refresh leaves out.
     refresh_omits: Vec<String> = Vec::new(),
     /// How long access tokens are valid, in seconds; negative for tokens that are born expired.

@@ -73,6 +73,11 @@ impl Place {
         })
     }
 
+    /// Whether the sign-in server keeps its answers to itself.
+    fn hold_answers(&self, whether: bool) {
+        self.simulator.set_world("token_hold", &whether.to_string()).expect("a switch");
+    }
+
     fn answer_after(&self, milliseconds: u64) {
         self.simulator.set_world("token_delay", &milliseconds.to_string()).expect("a switch");
     }
@@ -259,7 +264,7 @@ async fn no_signal_that_asks_to_end_loses_a_login() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_twice_to_end_does_not_wait_for_the_sign_in_server() {
     let place = Place::new().await;
-    place.answer_after(8000);
+    place.hold_answers(true);
     let before = place.refresh_token();
     let mut relay = place.relay();
     let address = relay.address();
@@ -269,6 +274,7 @@ async fn who_asks_twice_to_end_does_not_wait_for_the_sign_in_server() {
     relay.send(Signal::INT);
     assert_eq!(relay.ends().await, Some(0));
     assert_eq!(place.refresh_token(), before, "the sign-in server has not answered yet");
+    place.hold_answers(false);
     eventually("another process ends the renewal", || place.refresh_token() != before).await;
 }
 
