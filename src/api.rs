@@ -9,14 +9,18 @@
 pub mod admin;
 pub mod body;
 pub mod compact;
+pub mod conversations;
 mod disclosure;
 pub mod error;
 pub mod exchange;
 mod extract;
+pub mod files;
 pub mod guard;
+mod keep;
 mod keep_alive;
 pub mod landing;
 pub mod models;
+mod page;
 pub mod router;
 pub mod status;
 pub mod stream;

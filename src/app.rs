@@ -45,6 +45,8 @@ use crate::{
     address::Scope,
     api::{
         admin::{Admin, stats::Stats},
+        conversations::Conversations,
+        files::Files,
         guard::{
             admission::Admission,
             forwarded::Forwarded,
@@ -70,6 +72,7 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     describe,
+    dialogue::Dialogues,
     id::RequestId,
     limit::{self, Limits},
     listen::{self, Ending, tls},
@@ -78,6 +81,7 @@ use crate::{
     relay::{self, Relay, refresh as usage, slots::Account},
     roster::RosterError,
     sim::Simulator,
+    store,
     traffic::{self, Phase, Record, Traffic, Writer},
     transport::{self, Network, NetworkSettings},
     upstream::{
@@ -162,6 +166,7 @@ pub struct Server {
     instance: Instance,
     writer: Option<Writer>,
     relay: Relay,
+    kept: store::Store,
     /// Whether to speak as the installed Codex CLI where that is newer.
     follows_codex: bool,
     usage: usage::Settings,
@@ -209,6 +214,7 @@ impl Server {
             instance,
             writer,
             relay,
+            kept,
             follows_codex,
             usage,
             tasks,
@@ -248,6 +254,7 @@ impl Server {
         for (_, account) in relay.slots.all_accounts() {
             held.push(account.login.hold().await);
         }
+        kept.close().await;
         if let Some(writer) = writer {
             writer.close();
         }
@@ -285,7 +292,8 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         }
     }
     announce(&config, &inner.traffic).await;
-    let (leaving, relay) = (CancellationToken::new(), inner.relay.clone());
+    let (leaving, relay, kept) =
+        (CancellationToken::new(), inner.relay.clone(), inner.kept.clone());
     let parts = parts(&config, scope, inner, leaving.clone());
     let control = instance.control().map(|listener| (listener, router::control(&parts)));
     let router = router::router(parts);
@@ -306,6 +314,7 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
         instance,
         writer,
         relay,
+        kept,
         // Where nobody else renews the login, this is no relay of the owner's.
         follows_codex: outside.apart.is_some() && config.upstream.follows_codex,
         usage: usage::Settings { every: config.slots.usage_refresh },
@@ -332,6 +341,7 @@ struct Inner {
     traffic: Traffic,
     redactor: Redactor,
     relay: Relay,
+    kept: store::Store,
     describe: Describe,
 }
 
@@ -398,17 +408,27 @@ fn inner(
         relay::Parts { upstream, slots, traffic: log, clock: time },
         relay_settings(config),
     );
-    Ok(Inner { clock, traffic, redactor, relay, describe })
+    let kept = store::Store::new(kept_settings(config), clock.clone());
+    Ok(Inner { clock, traffic, redactor, relay, kept, describe })
+}
+
+fn kept_settings(config: &Config) -> store::Settings {
+    store::Settings {
+        dir: config.paths.data_dir.clone(),
+        max_file: config.uploads.max_upload_bytes,
+        max_files: config.uploads.max_total_upload_bytes,
+    }
 }
 
 /// The groups of routes with what each needs.
 fn parts(
     config: &Config,
     admitted: Scope,
-    Inner { clock, traffic, redactor, relay, describe }: Inner,
+    Inner { clock, traffic, redactor, relay, kept, describe }: Inner,
     leaving: CancellationToken,
 ) -> router::Parts {
     let limits = limits(config);
+    let dialogues = Dialogues::new(kept.clone());
     let token = describe::configured_token(config);
     router::Parts {
         identity: Identity {
@@ -436,6 +456,7 @@ fn parts(
         },
         text: text::Text {
             relay: relay.clone(),
+            dialogues: dialogues.clone(),
             clock: clock.clone(),
             reasoning: config.chat.reasoning,
             stream: stream::Settings {
@@ -450,6 +471,8 @@ fn parts(
             stats: Stats::new(&clock),
             clock: clock.clone(),
         },
+        conversations: Conversations { dialogues },
+        files: Files { store: kept, max_file: config.uploads.max_upload_bytes },
         subscription: Subscription { relay: relay.clone(), clock: clock.clone() },
         models: Models {
             relay,

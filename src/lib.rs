@@ -25,11 +25,13 @@ mod private_file;
 mod relay_token;
 mod roster;
 pub mod sim;
+mod store;
 mod traffic;
 mod transport;
 mod upstream;
 
 // use cases: the order in which things happen
+mod dialogue;
 mod relay;
 
 // surface: HTTP towards the client

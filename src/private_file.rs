@@ -89,6 +89,59 @@ impl Reserved {
     }
 }
 
+/// A file whose content arrives piece by piece. Nobody sees it before it is kept; dropped, it is gone.
+#[derive(Debug)]
+pub struct Growing(Reserved);
+
+/// Begins a file that is to stand at `path` once it is whole.
+///
+/// # Errors
+///
+/// When the directory or the file cannot be made.
+pub fn begin(path: &Path) -> io::Result<Growing> {
+    create(path).map(Growing)
+}
+
+impl Growing {
+    /// Adds `piece` to what there is.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.0.temporary.write_all(piece)
+    }
+
+    /// Puts the file where it belongs, in one step and durably.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses; there is no such file then.
+    pub fn keep(self) -> io::Result<()> {
+        let Reserved { temporary, path } = self.0;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&path)?;
+        File::open(parent(&path))?.sync_all()
+    }
+}
+
+/// A file for reading piece by piece, or `None` when there is no such file.
+///
+/// # Errors
+///
+/// When it cannot be opened or is no file.
+pub fn open(path: &Path) -> io::Result<Option<File>> {
+    opened(path, OFlags::NONBLOCK)
+}
+
+fn opened(path: &Path, how: OFlags) -> io::Result<Option<File>> {
+    match OpenOptions::new().read(true).custom_flags(flags(how)).open(path) {
+        Ok(file) => regular(file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes from `dir` what writers have left that were killed. How many files that were.
 ///
 /// Nobody may begin to write there meanwhile.
@@ -194,11 +247,7 @@ pub fn read_unlinked(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
 /// What the path leads to is opened first and looked at then, so that nobody can put something else
 /// there in between. Without waiting: a pipe may never have a writer.
 fn read_opened(path: &Path, how: OFlags, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let file = match OpenOptions::new().read(true).custom_flags(flags(how)).open(path) {
-        Ok(file) => regular(file)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some(file) = opened(path, how)? else { return Ok(None) };
     let mut content = Vec::new();
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
     if u64::try_from(read).unwrap_or(u64::MAX) > limit {

@@ -31,7 +31,8 @@ async fn compact(
 ) -> Result<Response, ApiError> {
     let asking =
         text::Asking { no_tools, reasoning_summary: None, translate: compaction::translate };
-    let request = asking.translated(&exchange, &bytes).await?;
+    // A dialogue that is made shorter for its client goes on as it was where it is kept.
+    let (request, _unchanged) = asking.translated(&text.dialogues, &exchange, &bytes).await?;
     drop(bytes);
     let turn =
         if text::is_codex(&exchange.headers) { exchange.headers.clone() } else { HeaderMap::new() };

@@ -17,7 +17,7 @@ use axum::{
 };
 use http::{
     HeaderName, HeaderValue, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -26,9 +26,11 @@ use crate::{
     api::body::TooSlow,
     auth::LoginError,
     clock::to_second,
+    dialogue::TurnError,
     relay::{NoneLeft, Refused},
     roster::RosterError,
     slot::{health::Why, policy::NoPolicy, pool::Look, verdict::Verdict},
+    store::{self, UploadError, What},
     transport::chain,
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
@@ -235,6 +237,54 @@ impl ApiError {
         .code("request_not_found")
     }
 
+    pub fn unknown_file(id: &str) -> Self {
+        Self::no_object("file", id).code("file_not_found")
+    }
+
+    pub fn unknown_conversation(id: &str) -> Self {
+        Self::no_object("conversation", id).code("conversation_not_found")
+    }
+
+    pub fn unknown_item(id: &str) -> Self {
+        Self::no_object("item", id).code("item_not_found")
+    }
+
+    fn no_object(what: &'static str, id: &str) -> Self {
+        let message = format!("There is no {what} `{}`.", shorten(id));
+        Self::new(StatusCode::NOT_FOUND, Kind::InvalidRequestError, message)
+            .param(Some("id".into()))
+    }
+
+    fn conflict(message: &'static str, code: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, Kind::InvalidRequestError, message)
+            .param(Some("conversation".into()))
+            .code(code)
+    }
+
+    /// A body that is not the form that was expected.
+    pub fn no_form() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Kind::InvalidRequestError,
+            "The request body must be a form, sent as `multipart/form-data` with its boundary.",
+        )
+        .code("invalid_form")
+    }
+
+    pub fn no_such_range(size: u64) -> Self {
+        let range = HeaderValue::try_from(format!("bytes */{size}"));
+        let error = Self::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            Kind::InvalidRequestError,
+            format!("The file has only {size} bytes."),
+        )
+        .code("invalid_range");
+        match range {
+            Ok(range) => error.header(CONTENT_RANGE, range),
+            Err(_) => error,
+        }
+    }
+
     /// A parameter of the query that cannot be read.
     pub fn bad_query(name: &'static str) -> Self {
         let kind = format!("The parameter `{name}` of the query is not of the documented kind.");
@@ -359,7 +409,6 @@ impl From<Reject> for ApiError {
     fn from(reject: Reject) -> Self {
         let status = match reject.status {
             Status::BadRequest => StatusCode::BAD_REQUEST,
-            Status::NotFound => StatusCode::NOT_FOUND,
             Status::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let error =
@@ -372,6 +421,69 @@ impl From<Reject> for ApiError {
 }
 
 /// The owner's own login is no business of the client's key, so none of these is a 401.
+impl From<store::Unavailable> for ApiError {
+    fn from(error: store::Unavailable) -> Self {
+        let message = match error.what {
+            What::Full => "The disk is full: nothing can be kept until there is room.",
+            What::Busy => "Another program holds the local storage. Try again in a moment.",
+            What::Damaged => {
+                "The local storage is damaged. `airelays doctor` says more; models can be used."
+            }
+            What::Newer => "A newer release of airelays has written the local storage.",
+            What::ContentMissing => "The content of this file is missing on the disk.",
+            What::Refused => "The local storage cannot be used now; the relay's log says why.",
+            What::Ending => "The relay is shutting down.",
+        };
+        Self::unavailable(message).code("storage_unavailable").caused_by(&error)
+    }
+}
+
+impl From<TurnError> for ApiError {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::Unavailable(error) => error.into(),
+            TurnError::NoConversation { id } => Self::new(
+                StatusCode::NOT_FOUND,
+                Kind::InvalidRequestError,
+                format!("Unknown conversation id `{}`.", shorten(&id)),
+            )
+            .param(Some("conversation".into()))
+            .code("conversation_not_found"),
+            TurnError::Busy => Self::conflict(
+                "Another request in this conversation does not end. Try again when it has.",
+                "conversation_locked",
+            ),
+            TurnError::Gone => Self::conflict(
+                "The conversation was deleted while its turn was answered; nothing was kept.",
+                "conversation_deleted",
+            ),
+            TurnError::Files { limit } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Kind::InvalidRequestError,
+                format!("The files of one request are limited to {limit} bytes together."),
+            )
+            .code("files_too_large"),
+        }
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        let message = match error {
+            UploadError::TooLarge { limit } => format!(
+                "Uploaded file exceeds the configured AIRelays upload limit of {limit} bytes."
+            ),
+            UploadError::NoRoom { limit } => format!(
+                "Stored uploads would exceed the configured AIRelays upload quota of {limit} bytes."
+            ),
+            UploadError::Unavailable(error) => return error.into(),
+        };
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::InvalidRequestError, message)
+            .param(Some("file".into()))
+            .code("file_too_large")
+    }
+}
+
 impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let (state, code) = match &error {

@@ -76,10 +76,15 @@ impl Exchange {
     ///
     /// Once: whoever comes second knows no more.
     pub async fn received(&self, body: Bytes) {
+        let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        self.received_as(content_type, body).await;
+    }
+
+    /// The same where the body is told in other words.
+    pub async fn received_as(&self, content_type: Option<&str>, body: Bytes) {
         if !self.traffic.is_on() || self.is_received.swap(true, Ordering::Relaxed) {
             return;
         }
-        let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let record = self
             .described(Phase::InboundRequest)
             .text("query", self.uri.query().unwrap_or("").to_owned())

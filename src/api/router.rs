@@ -27,8 +27,9 @@ use http::{HeaderMap, header::UPGRADE};
 use tower::ServiceExt;
 
 use crate::api::{
-    admin, compact,
+    admin, compact, conversations,
     error::ApiError,
+    files,
     guard::{
         admission::{self, Admission},
         identity::{self, Identity},
@@ -48,6 +49,8 @@ pub struct Parts {
     pub admission: Admission,
     pub text: text::Text,
     pub models: models::Models,
+    pub files: files::Files,
+    pub conversations: conversations::Conversations,
     pub status: status::Status,
     pub subscription: subscription::Subscription,
     pub admin: admin::Admin,
@@ -59,6 +62,8 @@ pub fn router(parts: Parts) -> Router {
         .merge(compact::router(parts.text.clone()))
         .merge(text::router(parts.text))
         .merge(models::router(parts.models))
+        .merge(files::router(parts.files))
+        .merge(conversations::router(parts.conversations))
         .merge(status::router(parts.status))
         .merge(subscription::router(parts.subscription))
         .merge(admin::router(parts.admin))

@@ -29,7 +29,13 @@ use http_body::Frame;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
-    api::{disclosure::disclose, error::ApiError, exchange::Exchange, keep_alive::Silence},
+    api::{
+        disclosure::disclose,
+        error::ApiError,
+        exchange::Exchange,
+        keep::{Keep, Keeping},
+        keep_alive::Silence,
+    },
     clock::Clock,
     relay::{Opened, Refused, cut_short, story::Tokens},
     traffic::{Phase, Record},
@@ -114,6 +120,9 @@ impl Teller {
     }
 }
 
+/// Says that something is still there.
+const ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
 /// What a streamed answer stands in.
 #[derive(Debug)]
 pub struct Setting {
@@ -124,6 +133,8 @@ pub struct Setting {
     pub is_codex: bool,
     pub limits: Settings,
     pub clock: Clock,
+    /// What the answer is a turn of, where that is to be kept.
+    pub keep: Option<Keep>,
 }
 
 /// Answers with a stream as soon as the answer begins or `commit_after` has passed.
@@ -136,7 +147,7 @@ pub async fn respond(
     mut opening: Opening,
     teller: Teller,
 ) -> Result<Response, ApiError> {
-    let Setting { exchange, mut ignored, is_codex, limits, clock } = setting;
+    let Setting { exchange, mut ignored, is_codex, limits, clock, keep } = setting;
     let mut turn = HeaderMap::new();
     let state = tokio::select! {
         biased;
@@ -155,7 +166,7 @@ pub async fn respond(
     let keep_alive = limits.keep_alive.map(|every| Silence::new(every, clock.clone()));
     let ending = Ending { exchange, outcome: Outcome::Unfinished };
     let leaving = Box::pin(limits.leaving.cancelled_owned());
-    let stream = Stream { state, teller, keep_alive, leaving, clock, ending };
+    let stream = Stream { state, teller, keep, keep_alive, leaving, clock, ending };
     let mut response = Response::new(Body::new(stream));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -170,6 +181,7 @@ pub async fn respond(
 struct Stream {
     state: State,
     teller: Teller,
+    keep: Option<Keep>,
     keep_alive: Option<Silence>,
     leaving: Pin<Box<WaitForCancellationFutureOwned>>,
     clock: Clock,
@@ -179,6 +191,12 @@ struct Stream {
 enum State {
     Opening(Opening),
     Open(Box<Opened>),
+    /// The answer is whole; its end is told when it is kept.
+    Keeping {
+        keeping: Keeping,
+        last: Bytes,
+        end: Box<End>,
+    },
     Done,
 }
 
@@ -200,6 +218,11 @@ impl Stream {
                     Poll::Pending => Poll::Pending,
                 },
                 State::Open(opened) => opened.poll_run(cx),
+                State::Keeping { keeping, .. } => match keeping.as_mut().poll(cx) {
+                    Poll::Ready(kept) => return self.kept(kept),
+                    // The disk is not waited for in vain.
+                    Poll::Pending => return self.poll_keep_alive(cx).map(|()| Some(ALIVE)),
+                },
             };
             let bytes = match polled {
                 Poll::Pending => {
@@ -207,12 +230,17 @@ impl Stream {
                         return self.fail(Bytes::new(), ApiError::leaving());
                     }
                     ready!(self.poll_keep_alive(cx));
-                    return Poll::Ready(Some(Bytes::from_static(b": keep-alive\n\n")));
+                    return Poll::Ready(Some(ALIVE));
                 }
-                Poll::Ready(Some(Ok(run))) => match self.teller.tell(&run) {
-                    (bytes, Ok(progress)) => self.note(bytes, progress),
-                    (bytes, Err(unreadable)) => return self.fail(bytes, unreadable.into()),
-                },
+                Poll::Ready(Some(Ok(run))) => {
+                    if let Some(keep) = &mut self.keep {
+                        keep.read_run(&run);
+                    }
+                    match self.teller.tell(&run) {
+                        (bytes, Ok(progress)) => self.note(bytes, progress),
+                        (bytes, Err(unreadable)) => return self.fail(bytes, unreadable.into()),
+                    }
+                }
                 Poll::Ready(Some(Err(failure))) => {
                     return self
                         .fail(Bytes::new(), ApiError::of_failure(&failure, self.clock.now()));
@@ -249,6 +277,10 @@ impl Stream {
                 if let State::Open(opened) = &self.state {
                     opened.ended(tokens(&end));
                 }
+                if let Some(keep) = self.keep.take() {
+                    self.state = State::Keeping { keeping: keep.keep(), last: bytes, end };
+                    return Bytes::new();
+                }
                 self.finish(Outcome::Ended(end));
                 bytes
             }
@@ -265,6 +297,18 @@ impl Stream {
                 self.finish(Outcome::Failed(error));
                 all.into()
             }
+        }
+    }
+
+    /// Tells the end of an answer that was kept, or that it was not.
+    fn kept(&mut self, kept: Result<(), ApiError>) -> Poll<Option<Bytes>> {
+        match (std::mem::replace(&mut self.state, State::Done), kept) {
+            (State::Keeping { last, end, .. }, Ok(())) => {
+                self.finish(Outcome::Ended(end));
+                Poll::Ready(Some(last))
+            }
+            (_, Err(error)) => self.fail(Bytes::new(), error),
+            (_, Ok(())) => Poll::Ready(None),
         }
     }
 
@@ -370,13 +414,13 @@ impl Collector {
 pub async fn collect(
     exchange: &Exchange,
     opening: Opening,
-    collector: Collector,
+    (collector, keep): (Collector, Option<Keep>),
     clock: &Clock,
     leaving: &CancellationToken,
 ) -> Result<Response, ApiError> {
     tokio::select! {
         biased;
-        collected = collect_all(exchange, opening, collector, clock) => collected,
+        collected = collect_all(exchange, opening, (collector, keep), clock) => collected,
         () = leaving.cancelled() => Err(ApiError::leaving()),
     }
 }
@@ -388,7 +432,7 @@ const WHOLE_LIMIT: usize = 128 << 20;
 async fn collect_all(
     exchange: &Exchange,
     opening: Opening,
-    mut collector: Collector,
+    (mut collector, mut keep): (Collector, Option<Keep>),
     clock: &Clock,
 ) -> Result<Response, ApiError> {
     let told = |refused| ApiError::of_refusal(refused, clock.now());
@@ -401,6 +445,9 @@ async fn collect_all(
             let failure = Failure::TooLarge { what: "one answer", limit: WHOLE_LIMIT };
             return Err(ApiError::of_failure(&failure, clock.now()));
         }
+        if let Some(keep) = &mut keep {
+            keep.read_run(&run);
+        }
         match collector.read_run(&run)? {
             Progress::More => {}
             Progress::Failed(event) => {
@@ -412,6 +459,9 @@ async fn collect_all(
                 opened.ended(tokens(&end));
                 let ignored = std::mem::take(&mut opened.ignored);
                 drop(opened);
+                if let Some(keep) = keep {
+                    keep.keep().await?;
+                }
                 log_usage(exchange, &end);
                 return Ok(whole(collector.finish(&end), &ignored));
             }
@@ -487,6 +537,7 @@ mod tests {
                 leaving: CancellationToken::new(),
             },
             clock: Clock::system(),
+            keep: None,
         };
         let opening: Opening = Box::pin(async {
             tokio::time::sleep(Duration::from_secs(2)).await;

@@ -3,6 +3,8 @@
 //! The three dialects differ in how they read a request and tell an answer; everything between is
 //! the same and stands here once.
 
+use std::cell::RefCell;
+
 use axum::{Router, extract::State, response::Response, routing::post};
 use http::HeaderMap;
 
@@ -11,19 +13,22 @@ use crate::{
         error::ApiError,
         exchange::Exchange,
         extract::JsonBody,
+        keep::Keep,
         stream::{self, Collector, Teller},
     },
     clock::Clock,
+    dialogue::Dialogues,
     relay::{Asked, Relay},
     traffic::Phase,
     wire::{
-        json::shorten,
-        reject::{Reject, Status},
+        content::file::Local,
+        json::Doc,
+        reject::Reject,
         reply::{
             Reader, chat, completions,
             responses::{self, Wanted},
         },
-        request::{self, Options, Translate, Translated},
+        request::{self, Before, Options, Translate, Translated},
     },
 };
 
@@ -31,6 +36,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Text {
     pub relay: Relay,
+    pub dialogues: Dialogues,
     pub clock: Clock,
     pub stream: stream::Settings,
     pub reasoning: chat::Reasoning,
@@ -83,9 +89,9 @@ async fn answer(
             Dialect::Completions => request::completions::translate,
         },
     };
-    let request = asking.translated(&exchange, &bytes).await?;
+    let (request, keep) = asking.translated(&text.dialogues, &exchange, &bytes).await?;
     drop(bytes);
-    send(Text { reasoning, ..text }, dialect, exchange, request).await
+    send(Text { reasoning, ..text }, dialect, exchange, (request, keep)).await
 }
 
 /// How a client's body becomes an upstream request.
@@ -105,13 +111,18 @@ impl Asking {
     /// When there is none.
     pub async fn translated(
         self,
+        dialogues: &Dialogues,
         exchange: &Exchange,
         body: &[u8],
-    ) -> Result<Translated, ApiError> {
-        let request = self.read(exchange, body)?;
-        if let Some(id) = &request.conversation {
-            return Err(unknown_conversation(id).into());
-        }
+    ) -> Result<(Translated, Option<Keep>), ApiError> {
+        let has_files = memchr::memmem::find(body, b"file_id").is_some();
+        let read = || self.read(exchange, body, Options::PLAIN);
+        let request = (!has_files).then(read).transpose()?;
+        let is_alone = |request: &Translated| request.memory.conversation.is_none();
+        let (request, keep) = match request.filter(is_alone) {
+            Some(request) => (request, None),
+            None => self.remembering(dialogues, exchange, body).await?,
+        };
         if !request.ignored.is_empty() {
             let record = exchange
                 .record(Phase::CompatibilityAdaptation)
@@ -119,20 +130,69 @@ impl Asking {
                 .text("reason", "the subscription backend does not take them");
             exchange.traffic.record(record).await;
         }
-        Ok(request)
+        Ok((request, keep))
     }
 
-    fn read(self, exchange: &Exchange, body: &[u8]) -> Result<Translated, Reject> {
+    /// The same for a request that names what is kept here: it is read once for what it means and
+    /// once for the upstream, with what was said before and the contents of its files.
+    async fn remembering(
+        self,
+        dialogues: &Dialogues,
+        exchange: &Exchange,
+        body: &[u8],
+    ) -> Result<(Translated, Option<Keep>), ApiError> {
+        let (meant, ids) = self.meant(exchange, body)?;
+        let turn = dialogues.begin(&meant.memory).await?;
+        let (items, name) = turn.before();
+        let files = dialogues.files(ids, items).await?;
+        let before = Doc::parse(items).map_err(|error| ApiError::broken(&error))?;
+        let brought = Before { items: before.root(), name };
+        let find = |id: &str| files.find(id);
+        let options = Options {
+            files: &find,
+            before: turn.conversation().map(|_| brought),
+            ..Options::PLAIN
+        };
+        let request =
+            self.read(exchange, body, options).map_err(|reject| of_history(reject, name))?;
+        let names = request.reply.names.clone();
+        let is_kept = turn.conversation().is_some();
+        let keep = is_kept.then(|| Keep::new(dialogues.clone(), turn, meant.items(), names));
+        Ok((request, keep))
+    }
+
+    /// The request as its client means it, and the ids of the files in it.
+    fn meant(self, exchange: &Exchange, body: &[u8]) -> Result<(Translated, Vec<String>), Reject> {
+        let ids = RefCell::new(Vec::new());
+        let find = |id: &str| {
+            ids.borrow_mut().push(id.to_owned());
+            Some(Local::Reference)
+        };
+        let options = Options { local: true, files: &find, ..Options::PLAIN };
+        let meant = self.read(exchange, body, options)?;
+        Ok((meant, ids.into_inner()))
+    }
+
+    fn read(
+        self,
+        exchange: &Exchange,
+        body: &[u8],
+        options: Options<'_>,
+    ) -> Result<Translated, Reject> {
         let options = Options {
             no_tools: self.no_tools,
-            files: &|_| None,
-            key: b"",
             session_hint: session_hint(&exchange.headers),
-            refused: &[],
             reasoning_summary: self.reasoning_summary,
+            ..options
         };
         (self.translate)(body, &options)
     }
+}
+
+/// What is wrong with an item of the history is no fault of an item of the request.
+fn of_history(reject: Reject, name: &str) -> Reject {
+    let is_of_history = reject.param.as_ref().is_some_and(|param| param.starts_with('['));
+    if is_of_history { Reject { param: Some(name.to_owned()), ..reject } } else { reject }
 }
 
 fn reasoning(headers: &HeaderMap, usual: chat::Reasoning) -> Result<chat::Reasoning, Reject> {
@@ -143,21 +203,11 @@ fn reasoning(headers: &HeaderMap, usual: chat::Reasoning) -> Result<chat::Reason
     })
 }
 
-/// There is no way yet to make one, so none is known.
-pub fn unknown_conversation(id: &str) -> Reject {
-    Reject {
-        status: Status::NotFound,
-        message: format!("Unknown conversation id `{}`.", shorten(id)),
-        param: Some("conversation".into()),
-        code: Some("conversation_not_found"),
-    }
-}
-
 async fn send(
     text: Text,
     dialect: Dialect,
     exchange: Exchange,
-    request: Translated,
+    (request, keep): (Translated, Option<Keep>),
 ) -> Result<Response, ApiError> {
     let told = Told::new(&exchange, &request, &text);
     let ignored = request.ignored.clone();
@@ -175,11 +225,13 @@ async fn send(
             is_codex: told.knows_private,
             limits: text.stream,
             clock: text.clock,
+            keep,
         };
         return stream::respond(setting, opening, told.teller(dialect)).await;
     }
     let collector = told.collector(dialect);
-    stream::collect(&exchange, opening, collector, &text.clock, &text.stream.leaving).await
+    let keeping = (collector, keep);
+    stream::collect(&exchange, opening, keeping, &text.clock, &text.stream.leaving).await
 }
 
 /// What an answer is told with, apart from what the upstream says.

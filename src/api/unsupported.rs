@@ -5,17 +5,8 @@ use axum::{Router, routing::any};
 use crate::api::error::ApiError;
 
 /// Paths that answer 501 whatever the method.
-pub const PATHS: &[&str] = &[
-    "/v1/embeddings",
-    "/v1/images/{operation}",
-    "/v1/audio/{operation}",
-    "/v1/realtime/sessions",
-    "/v1/files",
-    "/v1/files/{file_id}",
-    "/v1/files/{file_id}/content",
-    "/v1/conversations",
-    "/v1/conversations/{conversation_id}",
-];
+pub const PATHS: &[&str] =
+    &["/v1/embeddings", "/v1/images/{operation}", "/v1/audio/{operation}", "/v1/realtime/sessions"];
 
 pub fn router() -> Router {
     PATHS.iter().fold(Router::new(), |router, path| {

@@ -46,12 +46,9 @@ fn cases() -> Vec<Case> {
         for dir in dirs {
             let read = |name: &str| fs::read(dir.join(name)).expect("a file");
             let options = Options {
-                no_tools: false,
-                files: &|_| None,
-                key: b"",
                 session_hint: Some("00000000-0000-8000-8000-000000000000"),
-                refused: &[],
                 reasoning_summary: (dialect == "chat").then_some("auto"),
+                ..Options::PLAIN
             };
             let request = translate(&read("request.json"), &options).expect("a request");
             let stream = read("upstream.sse");

@@ -17,14 +17,15 @@ use crate::{
     api::{
         error::ApiError,
         guard::{host::Misdirected, origin},
-        text::unknown_conversation,
     },
     auth::{Access, Lack, LoginError, Outage, sealed::Shut, vault::Unopened},
+    dialogue::TurnError,
     keyring::NoKeyring,
     limit,
     relay::{NoneLeft, Refused},
     roster::RosterError,
     slot::{SlotId, policy::NoPolicy, pool::Look, verdict::Verdict, window::Span},
+    store::{Unavailable, UploadError, What},
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
         reply::responses::Collect,
@@ -45,6 +46,8 @@ pub fn page() -> String {
     page.table(HEAD, callers().into_iter().map(row));
     page.heading("The request");
     page.table(HEAD, surface().into_iter().chain(requests()).map(row));
+    page.heading("What is kept");
+    page.table(HEAD, kept().into_iter().map(row));
     page.heading("The login");
     page.paragraph("None of these is about the relay token.");
     page.table(HEAD, logins().into_iter().map(|error| row(error.into())));
@@ -102,6 +105,34 @@ fn callers() -> Vec<ApiError> {
     ]
 }
 
+fn kept() -> Vec<ApiError> {
+    const ALL: [What; 7] = [
+        What::Full,
+        What::Busy,
+        What::Damaged,
+        What::Newer,
+        What::ContentMissing,
+        What::Refused,
+        What::Ending,
+    ];
+    let (file, conversation) = ("file_1", "conv_1");
+    let mut errors = vec![
+        ApiError::unknown_file(file),
+        ApiError::no_form(),
+        UploadError::TooLarge { limit: 33_554_432 }.into(),
+        UploadError::NoRoom { limit: 268_435_456 }.into(),
+        ApiError::no_such_range(5),
+        ApiError::unknown_conversation(conversation),
+        ApiError::unknown_item("msg_1"),
+        TurnError::NoConversation { id: conversation.to_owned() }.into(),
+        TurnError::Busy.into(),
+        TurnError::Gone.into(),
+        TurnError::Files { limit: 67_108_864 }.into(),
+    ];
+    errors.extend(ALL.map(|what| ApiError::from(Unavailable::from(what))));
+    errors
+}
+
 fn surface() -> Vec<ApiError> {
     let broken = io::Error::other("");
     vec![
@@ -115,7 +146,6 @@ fn surface() -> Vec<ApiError> {
         ApiError::body_too_slow(),
         ApiError::unsupported_route(),
         ApiError::unknown_model("gpt-x"),
-        unknown_conversation("conv_1").into(),
         ApiError::leaving(),
         ApiError::broken(&broken),
     ]

@@ -30,7 +30,7 @@ pub fn written(old: &str) -> Option<String> {
 
 fn tables() -> String {
     let mut out = String::new();
-    for (path, (_, tables)) in ROUTES {
+    for (path, (_, tables, _)) in ROUTES {
         let mut rows: Vec<_> = tables.iter().copied().flatten().map(row).collect();
         rows.sort_unstable();
         // Writing to a string cannot fail.

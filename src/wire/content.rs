@@ -216,16 +216,12 @@ fn write_image_part<'a>(
             notes.drop(id);
             write_image_url(written.field("image_url"), url)?;
         }
-        (None, Some(id)) => {
-            let file = file::find(id, files)?;
-            let declared = file.content_type.to_ascii_lowercase().starts_with("image/");
-            let Some(mime) = image::sniff(&file.content).filter(|_| declared) else {
-                let name = super::json::shorten(&file.name);
-                let message = format!("File `{name}` is not an image.");
-                return Err(Reject::unsupported(id.path(), message).with_code("unsupported_file"));
-            };
-            file::write_data(written.field("image_url"), mime, &file.content);
-        }
+        (None, Some(id)) => match file::find(id, files)? {
+            file::Local::File(file) => {
+                file::write_picture(written.field("image_url"), &file, id)?;
+            }
+            file::Local::Reference => written.raw("file_id", id.raw()),
+        },
         (None, None) if image.place() == part.place() => {
             return Err(Reject::missing(part, "image_url"));
         }

@@ -19,6 +19,7 @@ mod body;
 mod calls;
 mod format;
 mod items;
+pub mod memory;
 mod own;
 pub mod params;
 mod settings;
@@ -69,6 +70,37 @@ pub struct Options<'a> {
     pub refused: &'a [String],
     /// The summary of reasoning to ask for (`auto`) when the client says nothing about it.
     pub reasoning_summary: Option<&'a str>,
+    /// What was said before, where somebody remembers it.
+    pub before: Option<Before<'a>>,
+    /// Whether the relay keeps answers, so that a request may count on it.
+    pub keeps: bool,
+    /// Whether the request is written down as its client means it, for a later turn: with the
+    /// client's own names, and files as references. Nothing of that kind is sent.
+    pub local: bool,
+}
+
+/// What precedes the items of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// A list of input items.
+    pub items: Value<'a>,
+    /// The parameter that brings them: `conversation` or `previous_response_id`.
+    pub name: &'static str,
+}
+
+/// What a request says about what is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The local conversation that the request belongs to.
+    pub conversation: Option<String>,
+    /// The kept answer that it goes on from.
+    pub previous: Option<String>,
+    /// Whether its answer is to be kept, if it says.
+    pub store: Option<bool>,
+    /// Whether its answer is to be made without somebody waiting for it.
+    pub background: bool,
+    /// What the client keeps with the answer, as JSON.
+    pub metadata: Option<String>,
 }
 
 impl Options<'static> {
@@ -80,6 +112,9 @@ impl Options<'static> {
         session_hint: None,
         refused: &[],
         reasoning_summary: None,
+        before: None,
+        keeps: false,
+        local: false,
     };
 }
 
@@ -104,8 +139,7 @@ pub struct Translated {
     pub ignored: Vec<String>,
     /// A UUID that stays the same for one dialogue of one caller.
     pub session: String,
-    /// The local conversation that the request belongs to.
-    pub conversation: Option<String>,
+    pub memory: Memory,
     pub reply: ReplyOptions,
     own: OwnNames,
     compacts: bool,
@@ -255,24 +289,11 @@ impl Translated {
         Some(Self { body, ignored, ..self.clone() })
     }
 
-    /// Puts `items`, each a JSON object, before the input: the turns of a stored conversation.
-    ///
-    /// # Errors
-    ///
-    /// When calls and answers do not match in the whole of it.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for conversations, which are not served yet")
-    )]
-    pub fn prepend(&mut self, items: &[&[u8]]) -> Result<(), Reject> {
-        let own = self.body.value("input").unwrap_or(b"[]");
-        let own = own.get(1..own.len() - 1).filter(|own| !own.is_empty());
-        let input = array(items.iter().copied().chain(own));
-        items::check_calls(Doc::parse(&input)?.root())?;
-        if let Some(body) = self.body.with("input", &input) {
-            self.body = body;
-        }
-        Ok(())
+    /// The items of the input, each a JSON object.
+    pub fn items(&self) -> Vec<String> {
+        let doc = self.body.value("input").and_then(|input| Doc::parse(input).ok());
+        let items = doc.iter().flat_map(|doc| doc.root().items());
+        items.map(|item| String::from_utf8_lossy(item.raw()).into_owned()).collect()
     }
 
     /// This request to the model `model`, with `effort` unless the client asked for one itself.
@@ -339,6 +360,8 @@ struct Draft<'a> {
     calls: Calls<'a>,
     /// Whether earlier turns are stored elsewhere, so that a call may be missing here.
     stored: bool,
+    /// How many items were said before.
+    n_before: usize,
     /// Whether an input item has the word that JSON mode requires.
     mentions_json: bool,
     /// Whether an input item asks for a compaction.
@@ -355,7 +378,8 @@ impl<'a> Draft<'a> {
             notes: Notes::default(),
             names: ToolNames::default(),
             calls: Calls::default(),
-            stored: false,
+            stored: options.local,
+            n_before: 0,
             mentions_json: false,
             compacts: false,
             origins: Vec::new(),
@@ -365,10 +389,35 @@ impl<'a> Draft<'a> {
 
     /// Item `at` of the client's list became the items up to `n_items`, the last of which are calls.
     fn came_from(&mut self, at: usize, n_items: usize, n_calls: usize) {
+        let n_items = n_items.saturating_sub(self.n_before);
         let n_others = n_items.saturating_sub(self.origins.len() + n_calls);
         self.origins.extend((0..n_others).map(|_| Origin { at, call: None }));
         let calls = self.origins.len()..n_items;
         self.origins.extend(calls.zip(0..).map(|(_, call)| Origin { at, call: Some(call) }));
+    }
+
+    /// Writes what was said before, as if the client sent it again. What is left out of that was
+    /// told when it was sent.
+    fn write_before(&mut self, items: &mut Array<'_>) -> Result<(), Reject> {
+        let Some(before) = self.options.before else { return Ok(()) };
+        let notes = std::mem::take(&mut self.notes);
+        for item in before.items.items() {
+            items::write_item(items, item, self)?;
+        }
+        self.notes = notes;
+        self.n_before = items.len();
+        Ok(())
+    }
+
+    /// What the upstream is to call a tool, or what the client does in what is only kept.
+    fn tool_name<'n>(&mut self, name: &'n str) -> std::borrow::Cow<'n, str> {
+        if self.options.local { name.into() } else { self.names.upstream(name) }
+    }
+
+    /// Whether the other half of a call may be elsewhere.
+    fn may_lack(&mut self, settings: &Settings<'_>) {
+        let is_elsewhere = settings.memory.conversation.is_some() && self.options.before.is_none();
+        self.stored |= is_elsewhere;
     }
 
     /// The answer to call `id` at `at`: what kind of tool it comes from.
@@ -397,6 +446,9 @@ impl<'a> Draft<'a> {
         let body = body.close();
         let ignored = self.notes.finish();
         own.items_of(self.list, self.origins);
+        if let Some(before) = &self.options.before {
+            own.brought(self.n_before, before.name);
+        }
         let refused = self.options.refused;
         let translated = Translated {
             model: settings.model.as_str().unwrap_or_default().into_owned(),
@@ -404,7 +456,7 @@ impl<'a> Draft<'a> {
             stream: settings.stream,
             ignored,
             session,
-            conversation: settings.conversation,
+            memory: settings.memory,
             own,
             compacts: self.compacts,
             reply: ReplyOptions {
@@ -427,7 +479,7 @@ fn session(options: &Options<'_>, settings: &Settings<'_>, first: &[Option<Value
     let named = named
         .as_deref()
         .or(options.session_hint)
-        .or(settings.conversation.as_deref())
+        .or(settings.memory.conversation.as_deref())
         .filter(|name| !name.is_empty());
     // A client that has a UUID of its own, as the Codex client does, is known by it upstream: other
     // parts of its requests say the same one.

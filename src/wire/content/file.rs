@@ -43,25 +43,70 @@ const BY_NAME: &[(&str, &str)] = &[
     ("xml", "application/xml"),
     ("yaml", "application/yaml"),
     ("yml", "application/yaml"),
+    ("png", "image/png"),
+    ("jpg", "image/jpeg"),
+    ("jpeg", "image/jpeg"),
+    ("gif", "image/gif"),
+    ("webp", "image/webp"),
 ];
+
+/// The largest picture or document that is put into a request, in bytes: the upstream's limit.
+pub const MAX_DATA: usize = 50 << 20;
 
 /// A file that the local store has.
 #[derive(Clone, Debug)]
 pub struct LocalFile {
     pub name: String,
     pub content_type: String,
+    pub bytes: usize,
+    /// Empty where it is of no use: see [`room`].
     pub content: Bytes,
 }
 
+/// What the local store has under an id.
+#[derive(Clone, Debug)]
+pub enum Local {
+    File(LocalFile),
+    /// Something that stays a reference: the request is to be kept, not sent.
+    Reference,
+}
+
 /// Looks a file up by its id. `None` is an unknown id.
-pub type Lookup<'a> = dyn Fn(&str) -> Option<LocalFile> + 'a;
+pub type Lookup<'a> = dyn Fn(&str) -> Option<Local> + 'a;
+
+/// How large a file may be that goes into a request, by what it is; 0 where none can.
+pub fn room(name: &str, content_type: &str) -> usize {
+    let kind = kind(name, content_type);
+    if TEXTS.iter().any(|text| kind.starts_with(text)) {
+        MAX_TEXT
+    } else if kind.starts_with("application/pdf") || kind.starts_with("image/") {
+        MAX_DATA
+    } else {
+        0
+    }
+}
+
+/// What a file is, in lower case. Where its type says nothing, its name may.
+fn kind(name: &str, content_type: &str) -> String {
+    let kind = content_type.to_ascii_lowercase();
+    if !kind.is_empty() && !kind.starts_with("application/octet-stream") {
+        return kind;
+    }
+    by_name(name).map_or(kind, str::to_owned)
+}
+
+fn by_name(name: &str) -> Option<&'static str> {
+    let (_, ending) = name.rsplit_once('.')?;
+    let known = BY_NAME.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known));
+    known.map(|(_, kind)| *kind)
+}
 
 /// The file that `id` names.
 ///
 /// # Errors
 ///
 /// When there is none.
-pub fn find(id: Value<'_>, files: &Lookup<'_>) -> Result<LocalFile, Reject> {
+pub fn find(id: Value<'_>, files: &Lookup<'_>) -> Result<Local, Reject> {
     let name = id.string()?;
     files(&name).ok_or_else(|| {
         let name = shorten(&name);
@@ -76,36 +121,45 @@ pub fn find(id: Value<'_>, files: &Lookup<'_>) -> Result<LocalFile, Reject> {
 /// # Errors
 ///
 /// When the upstream has no way to read it.
-pub fn write_local(out: &mut Vec<u8>, file: &LocalFile, id: Value<'_>) -> Result<(), Reject> {
-    let kind = file.content_type.to_ascii_lowercase();
+pub fn write_local(out: &mut Vec<u8>, file: &Local, id: Value<'_>) -> Result<(), Reject> {
+    let Local::File(file) = file else {
+        let mut part = Object::open(out);
+        part.text("type", "input_file");
+        part.raw("file_id", id.raw());
+        part.close();
+        return Ok(());
+    };
+    let kind = kind(&file.name, &file.content_type);
     let refuse = |why: String| {
         let message = format!("File `{}` {why}", shorten(&file.name));
         Err(Reject::unsupported(id.path(), message).with_code("unsupported_file"))
     };
     if TEXTS.iter().any(|text| kind.starts_with(text)) {
-        if file.content.len() > MAX_TEXT {
+        if file.bytes > MAX_TEXT {
             return refuse("is too large to inline as text without truncation.".to_owned());
         }
         let content = String::from_utf8_lossy(&file.content);
-        let head = format!("Uploaded file `{}` ({}):\n\n", file.name, file.content_type);
+        let told =
+            if kind.eq_ignore_ascii_case(&file.content_type) { &file.content_type } else { &kind };
+        let head = format!("Uploaded file `{}` ({told}):\n\n", file.name);
         let mut part = Object::open(out);
         part.text("type", "input_text");
         part.text("text", &(head + &content));
         part.close();
     } else if kind.starts_with("application/pdf") {
+        if file.bytes > MAX_DATA {
+            return refuse("is too large to be sent.".to_owned());
+        }
         let mut part = Object::open(out);
         part.text("type", "input_file");
         part.text("filename", &file.name);
         write_data(part.field("file_data"), "application/pdf", &file.content);
         part.close();
     } else if kind.starts_with("image/") {
-        let Some(mime) = image::sniff(&file.content) else {
-            return refuse("is not an image.".to_owned());
-        };
         let mut part = Object::open(out);
         part.text("type", "input_image");
         part.text("detail", "auto");
-        write_data(part.field("image_url"), mime, &file.content);
+        write_picture(part.field("image_url"), file, id)?;
         part.close();
     } else {
         let kind = shorten(&file.content_type);
@@ -113,6 +167,27 @@ pub fn write_local(out: &mut Vec<u8>, file: &LocalFile, id: Value<'_>) -> Result
             "with content type `{kind}` is not supported by the subscription backend."
         ));
     }
+    Ok(())
+}
+
+/// Writes a data URL of `file`, named by `id`, which has to be a picture.
+///
+/// # Errors
+///
+/// When it is none, or is too large.
+pub fn write_picture(out: &mut Vec<u8>, file: &LocalFile, id: Value<'_>) -> Result<(), Reject> {
+    let refuse = |why: &str| {
+        let message = format!("File `{}` {why}", shorten(&file.name));
+        Err(Reject::unsupported(id.path(), message).with_code("unsupported_file"))
+    };
+    let declared = kind(&file.name, &file.content_type).starts_with("image/");
+    if declared && file.bytes > MAX_DATA {
+        return refuse("is too large to be sent.");
+    }
+    let Some(mime) = image::sniff(&file.content).filter(|_| declared) else {
+        return refuse("is not an image.");
+    };
+    write_data(out, mime, &file.content);
     Ok(())
 }
 
@@ -148,11 +223,8 @@ pub fn write_inline(
             (None, encoded)
         }
         Some(_) | None => {
-            let ending = name_text.as_deref().and_then(|name| Some(name.rsplit_once('.')?.1));
-            let known =
-                BY_NAME.iter().find(|(end, _)| ending.is_some_and(|e| e.eq_ignore_ascii_case(end)));
-            let Some((_, mime)) = known else { return refuse() };
-            (Some(*mime), &*text)
+            let Some(mime) = name_text.as_deref().and_then(by_name) else { return refuse() };
+            (Some(mime), &*text)
         }
     };
     if !image::is_base64(encoded) {

@@ -37,11 +37,21 @@ pub struct Wanted {
     pub bare: bool,
 }
 
+/// What a response object says that the upstream does not know: members and their values.
+pub type Members = Vec<(&'static str, Vec<u8>)>;
+
+/// How response objects are told.
+#[derive(Debug, Default)]
+struct Own {
+    names: ToolNames,
+    members: Members,
+}
+
 /// Passes a stream on and remembers what its last event has to repeat.
 #[derive(Debug)]
 pub struct Forward {
     wanted: Wanted,
-    names: ToolNames,
+    own: Own,
     items: Items,
     /// The last event, for the number that the next one has.
     last: Bytes,
@@ -55,12 +65,19 @@ impl Forward {
     pub fn new(wanted: Wanted, names: ToolNames) -> Self {
         Self {
             wanted,
-            names,
+            own: Own { names, members: Members::new() },
             items: Items::default(),
             last: Bytes::new(),
             created: Bytes::new(),
             n_added: 0,
         }
+    }
+
+    /// Its response objects say `members` besides.
+    #[must_use]
+    pub fn with(mut self, members: Members) -> Self {
+        self.own.members = members;
+        self
     }
 
     /// The `sequence_number` of an event that follows what has been passed on.
@@ -164,16 +181,16 @@ impl Forward {
         }
         if matches!(kind, EventKind::Created | EventKind::Handshake) {
             self.items.of_response(frame);
-            return Ok(Looked::instead(response_event(frame, &self.names), Progress::More));
+            return Ok(Looked::instead(response_event(frame, &self.own), Progress::More));
         }
-        let mut noted = self.items.note(kind, frame, &self.names)?;
+        let mut noted = self.items.note(kind, frame, &self.own.names)?;
         let change = noted.change.take().or_else(|| self.bared(frame));
         let Noted { missing, after, .. } = noted;
         Ok(Looked { missing, change, after, progress: Progress::More })
     }
 
     fn look_at_end(&mut self, kind: EventKind, frame: &Frame<'_>) -> Result<Looked, Unreadable> {
-        let whole = end(&self.items, kind, frame, &self.names)?;
+        let whole = end(&self.items, kind, frame, &self.own)?;
         if matches!(whole.progress, Progress::Failed(_)) {
             // An answer that failed after all is not told as one that is complete.
             let change = final_event(frame, &whole.body, Some("response.failed"));
@@ -185,7 +202,7 @@ impl Forward {
             let event = serde_json::from_slice::<ResponseEvent<'_>>(&frame.data).ok();
             let head = event.and_then(|event| read::<ResponseHead<'_>>(event.response));
             let items = head.as_ref().map(ResponseHead::items).unwrap_or_default();
-            self.items.told_at_once(&items, &self.names)
+            self.items.told_at_once(&items, &self.own.names)
         };
         let change = final_event(frame, &whole.body, None);
         Ok(Looked { missing, change, after: Vec::new(), progress: whole.progress })
@@ -227,7 +244,7 @@ impl Forward {
             write_with(&error, "message", masked.as_bytes(), &mut clean);
             put("error", &clean);
         }
-        let whole = mended(&whole, &self.names).unwrap_or(whole);
+        let whole = mended(&whole, &self.own).unwrap_or(whole);
         with_member(frame, "response", &whole)
     }
 
@@ -290,14 +307,21 @@ fn is_object(data: &[u8]) -> bool {
 /// Collects one response object.
 #[derive(Debug, Default)]
 pub struct Collect {
-    names: ToolNames,
+    own: Own,
     items: Items,
     body: Vec<u8>,
 }
 
 impl Collect {
     pub fn new(names: ToolNames) -> Self {
-        Self { names, ..Self::default() }
+        Self { own: Own { names, members: Members::new() }, ..Self::default() }
+    }
+
+    /// Its response object says `members` besides.
+    #[must_use]
+    pub fn with(mut self, members: Members) -> Self {
+        self.own.members = members;
+        self
     }
 
     /// Reads a run of whole events up to the one that ends the answer.
@@ -309,7 +333,7 @@ impl Collect {
         for frame in sse::frames(run) {
             let kind = EventKind::of(&frame);
             if matches!(kind, EventKind::Completed | EventKind::Incomplete) {
-                let whole = end(&self.items, kind, &frame, &self.names)?;
+                let whole = end(&self.items, kind, &frame, &self.own)?;
                 self.body = match whole.body {
                     Body::Rebuilt(body) | Body::AsItCame(body) => body,
                 };
@@ -321,7 +345,7 @@ impl Collect {
             if kind == EventKind::Created {
                 self.items.of_response(&frame);
             }
-            self.items.note(kind, &frame, &self.names)?;
+            self.items.note(kind, &frame, &self.own.names)?;
         }
         Ok(Progress::More)
     }
@@ -344,12 +368,7 @@ enum Body {
 }
 
 /// What the last event says, with the streamed items in it if it has none itself.
-fn end(
-    items: &Items,
-    kind: EventKind,
-    frame: &Frame<'_>,
-    names: &ToolNames,
-) -> Result<Whole, Unreadable> {
+fn end(items: &Items, kind: EventKind, frame: &Frame<'_>, own: &Own) -> Result<Whole, Unreadable> {
     let parts = || {
         let event: ResponseEvent<'_> = serde_json::from_slice(&frame.data).ok()?;
         Some((event.response, read::<ResponseHead<'_>>(event.response)?))
@@ -363,7 +382,7 @@ fn end(
         write_with(&object, "output", &items.output(kind), &mut rebuilt);
         rebuilt
     });
-    let mended = mended(rebuilt.as_deref().unwrap_or(raw), names);
+    let mended = mended(rebuilt.as_deref().unwrap_or(raw), own);
     let body = match mended.or(rebuilt) {
         Some(body) => Body::Rebuilt(body),
         None => Body::AsItCame(raw.to_vec()),
@@ -373,15 +392,21 @@ fn end(
 
 /// The response object `raw` without its owner and with the client's own names of its tools, or
 /// `None` when that is what it is.
-fn mended(raw: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
+fn mended(raw: &[u8], own: &Own) -> Option<Vec<u8>> {
     let nobodys = without_owner(raw);
-    with_own_names(nobodys.as_deref().unwrap_or(raw), names).or(nobodys)
+    let named = with_own_names(nobodys.as_deref().unwrap_or(raw), &own.names).or(nobodys);
+    own.members.iter().fold(named, |object, (name, value)| {
+        let before = object.as_deref().unwrap_or(raw);
+        let mut next = Vec::with_capacity(before.len() + value.len());
+        write_with(&Object::read(before)?, name, value, &mut next);
+        Some(next)
+    })
 }
 
 /// The event of `frame` with its response mended, or `None` when there is nothing to mend.
-fn response_event(frame: &Frame<'_>, names: &ToolNames) -> Option<Vec<u8>> {
+fn response_event(frame: &Frame<'_>, own: &Own) -> Option<Vec<u8>> {
     let event = Object::read(&frame.data)?;
-    with_member(frame, "response", &mended(event.raw("response")?.get().as_bytes(), names)?)
+    with_member(frame, "response", &mended(event.raw("response")?.get().as_bytes(), own)?)
 }
 
 /// What stands in the place of the last event, unless it stays. With a `name` it is called that.

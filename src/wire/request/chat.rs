@@ -51,12 +51,12 @@ fn from_messages(
     options: &Options<'_>,
 ) -> Result<Translated, Reject> {
     let mut draft = Draft::new(options);
-    params::check(request, params::CHAT_ROUTE, &mut draft.notes)?;
+    params::check(request, params::CHAT_ROUTE, options.keeps, &mut draft.notes)?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }
-    let settings = Settings::read(request, Document::Chat, &mut draft.notes)?;
-    draft.stored = settings.conversation.is_some();
+    let settings = Settings::read(request, Document::Chat, options.keeps, &mut draft.notes)?;
+    draft.may_lack(&settings);
     let format = Format::read(request.given("response_format"), &mut draft.notes)?;
     let messages = Messages::read(request, &format)?;
 

@@ -28,11 +28,11 @@ pub fn translate(body: &[u8], options: &Options<'_>) -> Result<Translated, Rejec
     let doc = Doc::parse(body)?;
     let request = doc.root().object()?;
     let mut draft = Draft::new(options);
-    params::check(request, params::COMPLETIONS_ROUTE, &mut draft.notes)?;
+    params::check(request, params::COMPLETIONS_ROUTE, options.keeps, &mut draft.notes)?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }
-    let settings = Settings::read(request, Document::Chat, &mut draft.notes)?;
+    let settings = Settings::read(request, Document::Chat, options.keeps, &mut draft.notes)?;
     let prompt = prompt(request)?;
     let instructions = request.given("instructions");
     let instructions = instructions.map(|text| text.expect(Expect::String)).transpose()?;
@@ -42,7 +42,7 @@ pub fn translate(body: &[u8], options: &Options<'_>) -> Result<Translated, Rejec
     upstream.raw("model", settings.model.raw());
     let spoken = instructions.filter(|_| !blank);
     upstream.raw("instructions", spoken.map_or(NO_INSTRUCTIONS, Value::raw));
-    write_input(upstream.field("input"), prompt);
+    write_input(upstream.field("input"), prompt, &mut draft)?;
     settings.write_reasoning(&mut upstream, options);
     upstream.raw("store", b"false");
     upstream.raw("stream", b"true");
@@ -72,8 +72,13 @@ fn prompt(request: Value<'_>) -> Result<Option<Value<'_>>, Reject> {
     }
 }
 
-fn write_input(out: &mut Vec<u8>, prompt: Option<Value<'_>>) {
+fn write_input(
+    out: &mut Vec<u8>,
+    prompt: Option<Value<'_>>,
+    draft: &mut Draft<'_>,
+) -> Result<(), Reject> {
     let mut input = Array::open(out);
+    draft.write_before(&mut input)?;
     if let Some(prompt) = prompt {
         items::write_user_text(input.item(), prompt);
     } else {
@@ -82,4 +87,5 @@ fn write_input(out: &mut Vec<u8>, prompt: Option<Value<'_>>) {
         input.item().extend_from_slice(empty);
     }
     input.close();
+    Ok(())
 }

@@ -16,7 +16,7 @@ use crate::wire::{
     reject::Reject,
     request::{
         Draft,
-        calls::{Calls, Tool, write_id},
+        calls::{Tool, write_id},
         compaction::TRIGGER,
         own::List,
     },
@@ -36,6 +36,7 @@ pub fn write_input<'a>(
     draft: &mut Draft<'a>,
 ) -> Result<(), Reject> {
     let mut items = Array::open(out);
+    draft.write_before(&mut items)?;
     write_items(&mut items, input, draft)?;
     items.close();
     Ok(())
@@ -52,6 +53,7 @@ pub fn write_compacted<'a>(
     draft: &mut Draft<'a>,
 ) -> Result<(), Reject> {
     let mut items = Array::open(out);
+    draft.write_before(&mut items)?;
     write_items(&mut items, input, draft)?;
     if !std::mem::replace(&mut draft.compacts, true) {
         items.item().extend_from_slice(TRIGGER);
@@ -115,29 +117,12 @@ pub fn opening(input: Value<'_>) -> Vec<Option<Value<'_>>> {
     }
 }
 
-/// Refuses `input`, in the upstream's form, if calls and answers in it do not match.
+/// Writes one item.
 ///
 /// # Errors
 ///
-/// When one has not got the other.
-pub fn check_calls(input: Value<'_>) -> Result<(), Reject> {
-    let mut calls = Calls::default();
-    for item in input.items() {
-        let Some(id) = item.get("call_id").and_then(Value::as_str) else { continue };
-        match &*item.get("type").and_then(Value::as_str).unwrap_or_default() {
-            "function_call" => calls.call(id, Tool::Function, item),
-            "custom_tool_call" => calls.call(id, Tool::Custom, item),
-            "local_shell_call" => calls.optional(id, Tool::Function, item),
-            "function_call_output" | "custom_tool_call_output" => {
-                calls.answer(&id, item)?;
-            }
-            _ => {}
-        }
-    }
-    calls.finish()
-}
-
-fn write_item<'a>(
+/// When it is none, or cannot go upstream.
+pub fn write_item<'a>(
     items: &mut Array<'_>,
     item: Value<'a>,
     draft: &mut Draft<'a>,
@@ -204,7 +189,7 @@ fn write_message<'a>(
     let role = message.required("role")?.one_of(&["user", "assistant", "system", "developer"])?;
     let (role, voice) = match role {
         "assistant" => (role, Voice::Output),
-        "system" => ("developer", Voice::Input),
+        "system" if !draft.options.local => ("developer", Voice::Input),
         _ => (role, Voice::Input),
     };
     let content = message.required("content")?;
@@ -242,7 +227,7 @@ fn write_call<'a>(
     // A name inside a namespace is not declared on its own.
     match call.given("namespace") {
         Some(_) => item.text("name", &name),
-        None => item.text("name", &draft.names.upstream(&name)),
+        None => item.text("name", &draft.tool_name(&name)),
     }
     item.raw(input, call.required(input)?.expect(Expect::String)?.raw());
     write_id(item.field("call_id"), &id);

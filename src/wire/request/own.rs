@@ -14,6 +14,8 @@ pub struct OwnNames {
     names: Vec<(&'static str, Vec<String>)>,
     list: List,
     origins: Vec<Origin>,
+    /// How many items stand before those of the client, and what brought them.
+    before: (usize, &'static str),
 }
 
 /// Where the items of the upstream's input come from.
@@ -57,6 +59,11 @@ impl OwnNames {
         (self.list, self.origins) = (list, origins);
     }
 
+    /// The first `n` items are not the client's; its parameter `name` brought them.
+    pub fn brought(&mut self, n: usize, name: &'static str) {
+        self.before = (n, name);
+    }
+
     /// What the client sent as the upstream's parameter `param`.
     pub fn of(&self, param: &str) -> Vec<String> {
         let known = self.names.iter().find(|(name, _)| *name == param);
@@ -81,6 +88,8 @@ impl OwnNames {
 
     /// The client's words for item `n` of the upstream's input.
     pub fn of_item(&self, n: usize) -> String {
+        let (n_before, brought) = self.before;
+        let Some(n) = n.checked_sub(n_before) else { return brought.to_owned() };
         match (self.list, self.origins.get(n)) {
             (List::Whole, _) | (_, None) => "input".to_owned(),
             (List::Input, Some(origin)) => format!("input[{}]", origin.at),
@@ -94,7 +103,9 @@ impl OwnNames {
     fn item(&self, param: &str) -> Option<String> {
         let (n, rest) = param.strip_prefix("input[")?.split_once(']')?;
         let n: usize = n.parse().ok()?;
-        if self.list == List::Whole || self.origins.get(n).is_none() {
+        let (n_before, brought) = self.before;
+        let Some(own) = n.checked_sub(n_before) else { return Some(brought.to_owned()) };
+        if self.list == List::Whole || self.origins.get(own).is_none() {
             return None;
         }
         Some(self.of_item(n) + rest)

@@ -58,7 +58,7 @@ pub type Table = [(&'static str, Rule)];
 use Expect::{Array, Boolean, Integer, Number, Object, String, StringOrArray};
 use Rule::{Heeded, Impossible, Limited, Refused, Sent, Stripped};
 
-const NOT_STORED: &str = "`previous_response_id` is not supported: the subscription backend stores no responses. Send the whole history in `input`.";
+const NOT_STORED: &str = "`previous_response_id` is not supported: the subscription backend stores no responses. Send the whole history in `input`, or have the relay keep answers: `airelays serve --stateful`.";
 const LIMIT: &str = "as `max_output_tokens`, raised to what the upstream takes at least";
 
 /// What all dialects treat alike.
@@ -84,7 +84,7 @@ pub const COMMON: &Table = &[
         Sent("`priority`, and `fast` as that; `default`, `flex` and `scale` are told"),
     ),
     ("prompt_cache_key", Sent("and names the session")),
-    ("conversation", Limited("empty; there are no conversations yet")),
+    ("conversation", Heeded("what was said in it precedes the request")),
     ("reasoning", Sent("`effort`, `summary`, `generate_summary` and `context`")),
     ("max_output_tokens", Sent("")),
 ];
@@ -115,6 +115,11 @@ pub const STATEFUL: &Table = &[
     ("previous_response_id", Impossible(String, NOT_STORED)),
     ("background", Refused(Boolean, OFF)),
 ];
+
+/// What a request can say where answers are kept.
+const KEPT: &[&str] = &["background", "metadata", "previous_response_id", "store"];
+/// The same of a chat.
+const KEPT_CHAT: &[&str] = &["metadata", "store"];
 
 /// What the chat document names and the backend cannot do.
 pub const CHAT_ONLY: &Table = &[
@@ -202,20 +207,23 @@ pub const COMPLETIONS: &Table = &[
     ("prompt", Sent("one text, as a message of a user")),
 ];
 
-/// The tables of a route, under the name that messages have for it.
-pub type Route = (&'static str, &'static [&'static Table]);
+/// The tables of a route, under the name that messages have for it, and what is heeded where
+/// answers are kept, whatever the tables say of it.
+pub type Route = (&'static str, &'static [&'static Table], &'static [&'static str]);
 
 pub const CHAT_ROUTE: Route =
-    ("chat.completions", &[COMMON, STREAM, CHOICES, STATEFUL, CHAT_ONLY, CHAT, NO_CHAT]);
+    ("chat.completions", &[COMMON, STREAM, CHOICES, STATEFUL, CHAT_ONLY, CHAT, NO_CHAT], KEPT_CHAT);
 pub const CHAT_ROUTE_WITH_INPUT: Route = (
     "chat.completions",
     &[COMMON, STREAM, CHOICES, STATEFUL, RESPONSES, SHAPE, CHAT_ONLY, NO_CHAT_TOOLS],
+    KEPT_CHAT,
 );
 pub const COMPLETIONS_ROUTE: Route =
-    ("completions", &[COMMON, STREAM, CHOICES, STATEFUL, COMPLETIONS, TEXT_ALONE]);
+    ("completions", &[COMMON, STREAM, CHOICES, STATEFUL, COMPLETIONS, TEXT_ALONE], &[]);
 pub const RESPONSES_ROUTE: Route = (
     "responses",
     &[COMMON, STREAM, CHOICES, STATEFUL, RESPONSES, SHAPE, NO_MESSAGES, CHAT_ONLY, NO_CHAT_TOOLS],
+    KEPT,
 );
 pub const COMPACTION_ROUTE: Route = (
     "responses.compact",
@@ -230,6 +238,7 @@ pub const COMPACTION_ROUTE: Route = (
         CHAT_ONLY,
         NO_CHAT_TOOLS,
     ],
+    &[],
 );
 
 /// Applies the tables of a route to the fields of `request`.
@@ -239,11 +248,15 @@ pub const COMPACTION_ROUTE: Route = (
 /// When a parameter has a wrong type or cannot be done.
 pub fn check<'a>(
     request: Value<'a>,
-    (route, tables): Route,
+    (route, tables, kept): Route,
+    keeps: bool,
     notes: &mut Notes<'a>,
 ) -> Result<(), Reject> {
     let mut refused = Vec::new();
     for (name, rule) in tables.iter().copied().flatten() {
+        if keeps && kept.contains(name) {
+            continue;
+        }
         let Some(value) = request.given(name) else { continue };
         match rule {
             Sent(_) | Heeded(_) | Limited(_) => {}

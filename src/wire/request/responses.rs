@@ -70,7 +70,7 @@ pub fn from_request(
         Route::Chat => params::CHAT_ROUTE_WITH_INPUT,
         Route::Compaction => params::COMPACTION_ROUTE,
     };
-    params::check(request, tables, &mut draft.notes)?;
+    params::check(request, tables, options.keeps, &mut draft.notes)?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }
@@ -78,8 +78,8 @@ pub fn from_request(
         Route::Responses | Route::Compaction => Document::Responses,
         Route::Chat => Document::Chat,
     };
-    let mut settings = Settings::read(request, document, &mut draft.notes)?;
-    draft.stored = settings.conversation.is_some();
+    let mut settings = Settings::read(request, document, options.keeps, &mut draft.notes)?;
+    draft.may_lack(&settings);
     check_truncation(request, &mut draft.notes)?;
     let format = read_text(request, &mut settings, &mut draft.notes)?;
     let input = request.required("input")?;
@@ -109,7 +109,8 @@ pub fn from_request(
     settings.write_reasoning(&mut body, options);
     body.raw("store", b"false");
     body.raw("stream", b"true");
-    write_include(&mut body, request, route, &mut draft.notes)?;
+    let remembered = settings.memory.store == Some(true) || settings.memory.conversation.is_some();
+    write_include(&mut body, request, (route, remembered), &mut draft.notes)?;
     let opening = std::iter::once(instructions).chain(items::opening(input));
     let session = session(options, &settings, &opening.collect::<Vec<_>>());
     settings.write_text(&mut body, &format)?;
@@ -194,7 +195,7 @@ fn write_tools<'a>(
 fn write_include<'a>(
     body: &mut Writer,
     request: Value<'a>,
-    route: Route,
+    (route, remembered): (Route, bool),
     notes: &mut Notes<'a>,
 ) -> Result<(), Reject> {
     let include = request.given("include").map(Value::array).transpose()?;
@@ -209,7 +210,7 @@ fn write_include<'a>(
     }
     // Who expects the other side to remember sends reasoning back as it came; without what is
     // encrypted in it, it would be lost.
-    let remembers = route == Route::Responses && request.given("store").is_none();
+    let remembers = route == Route::Responses && (request.given("store").is_none() || remembered);
     let has_reasoning = included.iter().any(|name| name.is(REASONING));
     if included.is_empty() && !remembers {
         return Ok(());

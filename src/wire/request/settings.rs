@@ -13,7 +13,7 @@ use crate::wire::{
     notes::Notes,
     read::Expect,
     reject::Reject,
-    request::{Options, StreamOptions, body::Writer, format::Format, own::OwnNames},
+    request::{Memory, Options, StreamOptions, body::Writer, format::Format, own::OwnNames},
     tools::Document,
 };
 
@@ -27,7 +27,7 @@ pub struct Settings<'a> {
     /// Whether the client named one, whatever became of it.
     pub has_tier: bool,
     pub cache_key: Option<Value<'a>>,
-    pub conversation: Option<String>,
+    pub memory: Memory,
     pub max_output_tokens: Option<Value<'a>>,
     pub effort: Option<Value<'a>>,
     pub summary: Option<Value<'a>>,
@@ -44,10 +44,11 @@ impl<'a> Settings<'a> {
     pub fn read(
         request: Value<'a>,
         document: Document,
+        keeps: bool,
         notes: &mut Notes<'a>,
     ) -> Result<Self, Reject> {
         only_one_choice(request)?;
-        not_stored(request)?;
+        let memory = memory(request, keeps)?;
         let model = request.required("model")?;
         model.name()?;
         let stream = request.given("stream").map(Value::boolean).transpose()?.unwrap_or(false);
@@ -76,7 +77,7 @@ impl<'a> Settings<'a> {
             service_tier: service_tier(request, notes)?,
             has_tier: request.given("service_tier").is_some(),
             cache_key: string(Some(request), "prompt_cache_key")?,
-            conversation: conversation(request)?,
+            memory,
             max_output_tokens: max_output_tokens(request, notes)?,
             effort: effort.or(nested_effort),
             summary: summary.or(older_summary),
@@ -174,14 +175,35 @@ fn only_one_choice(request: Value<'_>) -> Result<(), Reject> {
     }
 }
 
-fn not_stored(request: Value<'_>) -> Result<(), Reject> {
-    match request.given("store") {
-        Some(store) if store.boolean()? => Err(Reject::unsupported(
-            store.path(),
-            "The subscription backend requires `store=false`.",
-        )),
-        Some(_) | None => Ok(()),
+/// What is to be remembered, and what of that is. Where nothing is kept, nobody may count on it.
+fn memory(request: Value<'_>, keeps: bool) -> Result<Memory, Reject> {
+    let conversation = conversation(request)?;
+    let flag = |name| request.given(name).map(Value::boolean).transpose();
+    let store = flag("store")?;
+    if !keeps {
+        if let Some(store) = request.given("store").filter(|_| store == Some(true)) {
+            return Err(Reject::unsupported(
+                store.path(),
+                "The subscription backend requires `store=false`. To have the relay keep answers on this machine: `airelays serve --stateful`.",
+            ));
+        }
+        return Ok(Memory { conversation, store, ..Memory::default() });
     }
+    let previous = request.given("previous_response_id").map(Value::name).transpose()?;
+    let previous = previous.map(std::borrow::Cow::into_owned);
+    let background = flag("background")? == Some(true);
+    if let Some(value) = request.given("background").filter(|_| background && store == Some(false))
+    {
+        return Err(Reject::invalid(
+            value,
+            "`background` needs an answer that is kept: `store` must not be false.",
+        ));
+    }
+    if let Some(value) = request.given("previous_response_id").filter(|_| conversation.is_some()) {
+        return Err(Reject::invalid(value, "Send either 'conversation' or 'previous_response_id': a request goes on from one of them.").with_code("mutually_exclusive_parameters"));
+    }
+    let metadata = request.given("metadata").map(super::memory::metadata).transpose()?;
+    Ok(Memory { conversation, previous, store, background, metadata })
 }
 
 fn stream_options<'a>(

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use bytes::Bytes;
 use expect_test::ExpectFile;
 
-use super::{Options, Translate, Translated, chat, completions, responses};
+use super::{Before, Options, Translate, Translated, chat, completions, responses};
 use crate::wire::{
-    content::file::LocalFile,
+    content::file::{Local, LocalFile},
     json::{Doc, Kind},
     read::Expect,
     reject::Reject,
@@ -24,10 +24,11 @@ pub const DIALECTS: [(&str, Translate); 3] = [
 ];
 
 /// A store with one file of each kind.
-pub fn files(id: &str) -> Option<LocalFile> {
+pub fn files(id: &str) -> Option<Local> {
     let file = |name: &str, content_type: &str, content: &[u8]| {
         let content = Bytes::copy_from_slice(content);
-        Some(LocalFile { name: name.to_owned(), content_type: content_type.to_owned(), content })
+        let (name, content_type) = (name.to_owned(), content_type.to_owned());
+        Some(Local::File(LocalFile { name, content_type, bytes: content.len(), content }))
     };
     match id {
         "file_text" => file("a.md", "text/markdown", b"# \xff hi"),
@@ -203,7 +204,7 @@ fn a_wrong_type_anywhere_is_refused_or_harmless() {
 #[test]
 fn a_parameter_of_a_wrong_type_is_named() {
     use super::params::{CHAT_ROUTE, COMPLETIONS_ROUTE, RESPONSES_ROUTE, Rule};
-    let tables = [CHAT_ROUTE, RESPONSES_ROUTE, COMPLETIONS_ROUTE].map(|(_, tables)| tables);
+    let tables = [CHAT_ROUTE, RESPONSES_ROUTE, COMPLETIONS_ROUTE].map(|(_, tables, _)| tables);
     for (((dialect, translate), full), tables) in DIALECTS.into_iter().zip(FULL).zip(tables) {
         let doc = Doc::parse(full.as_bytes()).expect("valid");
         for (name, rule) in tables.iter().copied().flatten() {
@@ -232,7 +233,8 @@ fn a_parameter_is_told_exactly_if_it_is_left_out() {
     const AGAIN: &[&str] =
         &["max_tokens", "max_output_tokens", "function_call", "verbosity", "service_tier"];
     let routes = [CHAT_ROUTE, RESPONSES_ROUTE, COMPLETIONS_ROUTE];
-    for (((dialect, translate), full), (_, tables)) in DIALECTS.into_iter().zip(FULL).zip(routes) {
+    for (((dialect, translate), full), (_, tables, _)) in DIALECTS.into_iter().zip(FULL).zip(routes)
+    {
         let ignored = translate(full.as_bytes(), &OPTIONS).expect("valid").ignored;
         let doc = Doc::parse(full.as_bytes()).expect("valid");
         let mut n_known = 0;
@@ -310,7 +312,7 @@ fn a_named_session_goes_by_its_name() {
     let conversation = format!(r#"{FIRST},"conversation":{{"id":"h"}}"#);
     let translated = chat_of(&conversation, &OPTIONS);
     assert_eq!(translated.session, session);
-    assert_eq!(translated.conversation.as_deref(), Some("h"));
+    assert_eq!(translated.memory.conversation.as_deref(), Some("h"));
 }
 
 #[test]
@@ -492,15 +494,24 @@ fn reasoning_of_another_account_can_be_taken_out() {
 fn a_stored_conversation_comes_before_the_input() {
     let body = br#"{"model":"m","conversation":"c","input":[{"type":"function_call_output","call_id":"c1","output":"x"}]}"#;
     let call = br#"{"type":"function_call","call_id":"c1","name":"f","arguments":"{}"}"#;
-    let mut translated = responses::translate(body, &OPTIONS).expect("calls may be stored");
-    let open = String::from_utf8_lossy(call).replace("c1", "c2").into_bytes();
-    let unanswered = translated.clone().prepend(&[&open, call]).expect_err("open");
+    responses::translate(body, &OPTIONS).expect("calls may be stored");
+    let after = |history: &[u8]| {
+        let history = Doc::parse(history).expect("a list");
+        let before = Before { items: history.root(), name: "conversation" };
+        responses::translate(body, &Options { before: Some(before), ..OPTIONS })
+    };
+    let call_text = String::from_utf8_lossy(call);
+    let open = format!("[{},{call_text}]", call_text.replace("c1", "c2"));
+    let unanswered = after(open.as_bytes()).expect_err("open");
     assert_eq!(unanswered.message, "No tool output found for function call c2.");
-    assert!(translated.clone().prepend(&[]).is_err());
-    translated.prepend(&[&call[..]]).expect("answered");
+    assert!(after(b"[]").is_err());
+    let mut translated = after(format!("[{call_text}]").as_bytes()).expect("answered");
+    assert_eq!(translated.own_name("input[0].name"), "conversation");
+    assert_eq!(translated.own_name("input[1].output"), "input[0].output");
     let doc = upstream(translated.body());
     let input = doc.root().get("input").expect("there");
-    assert_eq!(input.items().next().map(super::Value::raw), Some(&call[..]));
+    let first = input.items().next().and_then(|first| first.get("call_id"));
+    assert!(first.is_some_and(|id| id.is("c1")));
     translated.set_upstream_model("other");
     assert!(upstream(translated.body()).root().get("model").is_some_and(|model| model.is("other")));
     assert_eq!(translated.model, "m");

@@ -25,6 +25,7 @@ impl Relay {
             .args(["serve", "--simulate", "--no-auth", "--port", "0"])
             .env_clear()
             .env("HOME", home.path())
+            .env("AIRELAYS_RATE_LIMIT_BURST", "1000")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -87,13 +88,18 @@ fn filled(path: &str) -> String {
 fn every_route_of_the_reference_answers_as_it_says() {
     let relay = Relay::start();
     let Routes { there, not_there } = routes();
-    assert!(there.len() > 10 && not_there.len() > 5);
+    assert!(there.len() > 10 && not_there.len() > 1);
     let mut wrong = Vec::new();
     for (method, path) in &there {
         // An empty object is no request; that it is called one shows that the route is there.
         let expected = match path.as_str() {
             // There is no such request, slot or action, and no such policy.
             "/v1/relay/requests/{id}/explain" => 404,
+            // No such file and no such conversation; without items there is none to add.
+            path if path.starts_with("/v1/files/{") => 404,
+            "/v1/conversations/{conversation_id}/items" if method == "POST" => 400,
+            path if path.starts_with("/v1/conversations/{") => 404,
+            "/v1/conversations" => 200,
             path if path.starts_with("/admin/slots/") => 404,
             // It takes the token even in open mode.
             "/v1/relay/accounts/resets/redeem" => 401,

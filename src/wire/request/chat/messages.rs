@@ -122,6 +122,7 @@ impl<'a> Messages<'a> {
     /// When a message cannot go upstream.
     pub fn write_input(&self, out: &mut Vec<u8>, draft: &mut Draft<'a>) -> Result<(), Reject> {
         let mut items = Array::open(out);
+        draft.write_before(&mut items)?;
         let mut legacy = LegacyCalls::default();
         draft.list = List::Messages;
         for (i, (role, message)) in self.all.iter().enumerate().skip(self.n_instructions) {
@@ -276,14 +277,14 @@ fn write_calls<'a>(
             let custom =
                 tools::unnested(call, kind, &["type", "id", "name", "input"], &mut draft.notes)?;
             item.text("type", "custom_tool_call");
-            item.text("name", &draft.names.upstream(&custom.required("name")?.name()?));
+            item.text("name", &draft.tool_name(&custom.required("name")?.name()?));
             item.raw("input", custom.required("input")?.expect(Expect::String)?.raw());
             Tool::Custom
         } else {
             const KNOWN: &[&str] = &["type", "id", "name", "arguments"];
             let function = tools::unnested(call, kind, KNOWN, &mut draft.notes)?;
             item.text("type", "function_call");
-            item.text("name", &draft.names.upstream(&function.required("name")?.name()?));
+            item.text("name", &draft.tool_name(&function.required("name")?.name()?));
             item.raw("arguments", arguments(function)?);
             Tool::Function
         };
@@ -346,7 +347,7 @@ fn write_legacy_call<'a>(
     let id = format!("call_function_{place}");
     let mut item = Object::open(items.item());
     item.text("type", "function_call");
-    item.text("name", &draft.names.upstream(&name));
+    item.text("name", &draft.tool_name(&name));
     item.raw("arguments", arguments(call)?);
     item.text("call_id", &id);
     item.close();

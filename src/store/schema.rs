@@ -1,0 +1,134 @@
+//! The database itself: how it is opened, and what is in it.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::{Settings, Unavailable, What, former};
+use crate::private_file;
+
+/// How long another program may hold it, a backup for example.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What each release added, in order. Never edited, only added to.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE files (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        filename TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        content_type TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        -- What is gone is a place in a list for a day.
+        deleted_at INTEGER
+    ) STRICT;
+    CREATE TABLE conversations (
+        id TEXT PRIMARY KEY,
+        metadata TEXT NOT NULL,
+        latest_response_id TEXT,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE items (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        conversation TEXT NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        item TEXT NOT NULL,
+        UNIQUE (conversation, id)
+    ) STRICT;
+    CREATE INDEX items_in_order ON items (conversation, seq);
+"];
+
+/// Opens the database for the one who writes: made if it is missing, looked through if it was not
+/// closed, brought up to date, and given what the Python program has kept.
+///
+/// # Errors
+///
+/// When it cannot be opened, is damaged, or was written by a newer release.
+pub fn open(settings: &Settings, now: i64) -> Result<Connection, Unavailable> {
+    let path = settings.database();
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    let was_left_open = std::fs::metadata(Path::new(&log)).is_ok_and(|log| log.len() > 0);
+    // Nobody but the owner can read it, from the moment it is there.
+    drop(private_file::append(&path)?);
+    let mut db = Connection::open_with_flags(
+        &path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(PATIENCE)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", "ON")?;
+    db.pragma_update(None, "secure_delete", "ON")?;
+    db.pragma_update(None, "cache_size", -1024)?;
+    if was_left_open {
+        check(&db)?;
+    }
+    migrate(&mut db)?;
+    let is_new: Option<String> = db
+        .query_row("SELECT value FROM meta WHERE key = 'former'", [], |row| row.get(0))
+        .optional()?;
+    if is_new.is_none() {
+        let taken = former::take(&mut db, settings, now)?;
+        if taken.files + taken.conversations > 0 {
+            let (files, conversations) = (taken.files, taken.conversations);
+            tracing::info!(files, conversations, "took over what the Python program had kept");
+        }
+    }
+    Ok(db)
+}
+
+/// Opens the database for one who only reads.
+///
+/// # Errors
+///
+/// When it cannot be opened.
+pub fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(PATIENCE)?;
+    db.pragma_update(None, "cache_size", -512)?;
+    Ok(db)
+}
+
+/// Refuses a database in which something is not as it was written.
+pub fn check(db: &Connection) -> Result<(), Unavailable> {
+    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    let source = std::io::Error::other(verdict);
+    Err(Unavailable { what: What::Damaged, source: Some(std::sync::Arc::new(source)) })
+}
+
+fn migrate(db: &mut Connection) -> Result<(), Unavailable> {
+    let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(missing) = MIGRATIONS.get(known..) else {
+        return Err(Unavailable::because(What::Newer));
+    };
+    for (migration, version) in missing.iter().zip(version + 1..) {
+        let step = db.transaction()?;
+        step.execute_batch(migration)?;
+        step.pragma_update(None, "user_version", version)?;
+        step.commit()?;
+    }
+    Ok(())
+}
+
+/// Remembers `value` under `key`.
+pub fn remember(db: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute(params![key, value])?;
+    Ok(())
+}
