@@ -7,6 +7,8 @@
 //! **Invariant:** a failure becomes a response in `error` and nowhere else.
 
 pub mod admin;
+pub mod answers;
+pub mod background;
 pub mod body;
 pub mod compact;
 pub mod conversations;

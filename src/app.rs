@@ -45,6 +45,8 @@ use crate::{
     address::Scope,
     api::{
         admin::{Admin, stats::Stats},
+        answers::Answers,
+        background::Background,
         conversations::Conversations,
         files::Files,
         guard::{
@@ -294,7 +296,7 @@ async fn put_together(config: Arc<Config>, beyond: Beyond) -> Result<Server, Err
     announce(&config, &inner.traffic).await;
     let (leaving, relay, kept) =
         (CancellationToken::new(), inner.relay.clone(), inner.kept.clone());
-    let parts = parts(&config, scope, inner, leaving.clone());
+    let parts = parts(&config, scope, inner, (leaving.clone(), &tasks));
     let control = instance.control().map(|listener| (listener, router::control(&parts)));
     let router = router::router(parts);
     if let Some(network) = outside.network {
@@ -417,6 +419,8 @@ fn kept_settings(config: &Config) -> store::Settings {
         dir: config.paths.data_dir.clone(),
         max_file: config.uploads.max_upload_bytes,
         max_files: config.uploads.max_total_upload_bytes,
+        keep_answers: i64::try_from(config.responses.retention.as_secs()).unwrap_or(i64::MAX),
+        max_answers: config.responses.max_total_bytes,
     }
 }
 
@@ -425,10 +429,11 @@ fn parts(
     config: &Config,
     admitted: Scope,
     Inner { clock, traffic, redactor, relay, kept, describe }: Inner,
-    leaving: CancellationToken,
+    (leaving, tasks): (CancellationToken, &TaskTracker),
 ) -> router::Parts {
     let limits = limits(config);
-    let dialogues = Dialogues::new(kept.clone());
+    let dialogues = Dialogues::new(kept.clone(), config.responses.stateful);
+    let background = Background::new(dialogues.clone(), clock.clone(), tasks.clone());
     let token = describe::configured_token(config);
     router::Parts {
         identity: Identity {
@@ -454,23 +459,14 @@ fn parts(
             turned: Turned::new(clock.clone()),
             clock: clock.clone(),
         },
-        text: text::Text {
-            relay: relay.clone(),
-            dialogues: dialogues.clone(),
-            clock: clock.clone(),
-            reasoning: config.chat.reasoning,
-            stream: stream::Settings {
-                commit_after: config.stream.commit_after,
-                keep_alive: config.stream.keep_alive,
-                leaving,
-            },
-        },
+        text: text(config, (&relay, &dialogues, &background), &clock, leaving),
         admin: Admin {
             relay: relay.clone(),
             describe: Arc::clone(&describe),
             stats: Stats::new(&clock),
             clock: clock.clone(),
         },
+        answers: Answers { dialogues: dialogues.clone(), background },
         conversations: Conversations { dialogues },
         files: Files { store: kept, max_file: config.uploads.max_upload_bytes },
         subscription: Subscription { relay: relay.clone(), clock: clock.clone() },
@@ -485,6 +481,26 @@ fn parts(
             clock,
             traffic,
             requires_token: config.security.require_bearer_auth,
+        },
+    }
+}
+
+fn text(
+    config: &Config,
+    (relay, dialogues, background): (&Relay, &Dialogues, &Background),
+    clock: &Clock,
+    leaving: CancellationToken,
+) -> text::Text {
+    text::Text {
+        relay: relay.clone(),
+        dialogues: dialogues.clone(),
+        background: background.clone(),
+        clock: clock.clone(),
+        reasoning: config.chat.reasoning,
+        stream: stream::Settings {
+            commit_after: config.stream.commit_after,
+            keep_alive: config.stream.keep_alive,
+            leaving,
         },
     }
 }

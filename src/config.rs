@@ -59,6 +59,7 @@ pub struct Config {
     pub upstream: Upstream,
     pub security: Security,
     pub uploads: Uploads,
+    pub responses: Responses,
     pub models: Models,
     pub chat: Chat,
     pub slots: Slots,
@@ -201,6 +202,15 @@ pub struct Uploads {
     pub max_total_upload_bytes: u64,
 }
 
+/// Answers that are kept.
+#[derive(Debug)]
+pub struct Responses {
+    pub stateful: bool,
+    /// For those that nobody goes on from.
+    pub retention: Duration,
+    pub max_total_bytes: u64,
+}
+
 #[derive(Debug)]
 pub struct Stream {
     /// At most 15 seconds; `None` sends no comments.
@@ -335,6 +345,7 @@ fn resolve(values: &mut Values<'_>, file: Option<ConfigFile>) -> Option<Config> 
     let upstream = resolve::upstream(values);
     let security = resolve::security(values, token_file, server.as_ref());
     let uploads = resolve::uploads(values);
+    let responses = resolve::responses(values);
     let models = resolve::models(values);
     let chat = resolve::chat(values);
     let slots = resolve::slots(values);
@@ -351,6 +362,7 @@ fn resolve(values: &mut Values<'_>, file: Option<ConfigFile>) -> Option<Config> 
         upstream: upstream?,
         security: security?,
         uploads: uploads?,
+        responses: responses?,
         models: models?,
         chat: chat?,
         slots: slots?,

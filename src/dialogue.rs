@@ -20,7 +20,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     object::Object,
-    store::{File, Item, Store, Unavailable},
+    store::{Answer, File, Item, Kept, Kind, Outcome, Store, Unavailable},
     wire::{
         content::file::{self, Local, LocalFile},
         json::Doc,
@@ -45,6 +45,12 @@ pub enum TurnError {
     Busy,
     #[error("the conversation was deleted during the turn")]
     Gone,
+    #[error("there is no answer {id} to go on from")]
+    NoAnswer { id: String },
+    #[error("the answer {id} is not finished")]
+    Unfinished { id: String },
+    #[error("an answer is larger than the {limit} bytes that may be kept")]
+    NoRoom { limit: u64 },
     #[error("the files of one request are larger than {limit} bytes together")]
     Files { limit: usize },
 }
@@ -54,6 +60,7 @@ pub enum TurnError {
 pub struct Dialogues {
     store: Store,
     turns: Arc<Turns>,
+    keeps: bool,
 }
 
 type Turns = Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>;
@@ -69,30 +76,76 @@ impl Files {
     }
 }
 
+/// What a turn has come to.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The items of the request.
+    pub said: Vec<String>,
+    /// The response object that answers them.
+    pub told: Vec<u8>,
+    /// What is to be kept by its own id, and what that answers.
+    pub answer: Option<(Answer, Vec<Item>)>,
+}
+
 /// A turn that has begun. Dropped, it leaves nothing.
 #[derive(Debug)]
 pub struct Turn {
-    conversation: Option<String>,
+    after: After,
     /// A list of items.
     before: Vec<u8>,
-    _alone: Option<OwnedMutexGuard<()>>,
+}
+
+/// What a turn goes on from.
+#[derive(Debug)]
+enum After {
+    Nothing,
+    Conversation {
+        id: String,
+        _alone: OwnedMutexGuard<()>,
+    },
+    /// An answer, and the dialogue that it is of.
+    Answer {
+        chain: String,
+    },
 }
 
 impl Turn {
     /// What was said before, as a list of items; and the parameter of the request that brought it.
-    pub fn before(&self) -> (&[u8], &'static str) {
-        (&self.before, "conversation")
+    pub fn before(&self) -> Option<(&[u8], &'static str)> {
+        match self.after {
+            After::Nothing => None,
+            After::Conversation { .. } => Some((&self.before, "conversation")),
+            After::Answer { .. } => Some((&self.before, "previous_response_id")),
+        }
     }
 
     /// The conversation that it belongs to.
     pub fn conversation(&self) -> Option<&str> {
-        self.conversation.as_deref()
+        match &self.after {
+            After::Conversation { id, .. } => Some(id),
+            After::Nothing | After::Answer { .. } => None,
+        }
+    }
+
+    /// What stays the same in all turns of its dialogue, if it has others.
+    pub fn dialogue(&self) -> Option<&str> {
+        match &self.after {
+            After::Nothing => None,
+            After::Conversation { id, .. } => Some(id),
+            After::Answer { chain } => Some(chain),
+        }
     }
 }
 
 impl Dialogues {
-    pub fn new(store: Store) -> Self {
-        Self { store, turns: Arc::default() }
+    /// `keeps` says whether answers are kept for whoever wants it.
+    pub fn new(store: Store, keeps: bool) -> Self {
+        Self { store, turns: Arc::default(), keeps }
+    }
+
+    /// Whether answers are kept.
+    pub fn keeps(&self) -> bool {
+        self.keeps
     }
 
     pub fn store(&self) -> &Store {
@@ -105,14 +158,30 @@ impl Dialogues {
     ///
     /// When there is no such, its turn does not come, or the store cannot be used.
     pub async fn begin(&self, memory: &Memory) -> Result<Turn, TurnError> {
+        if let Some(previous) = &memory.previous {
+            return self.after(previous).await;
+        }
         let Some(id) = &memory.conversation else {
-            return Ok(Turn { conversation: None, before: b"[]".into(), _alone: None });
+            return Ok(Turn { after: After::Nothing, before: b"[]".into() });
         };
         let alone = self.alone_in(id).await?;
         let history = self.store.history(id).await?;
         let history = history.ok_or_else(|| TurnError::NoConversation { id: id.clone() })?;
         let before = memory::list(history.iter().map(|item| &*item.json));
-        Ok(Turn { conversation: Some(id.clone()), before, _alone: Some(alone) })
+        Ok(Turn { after: After::Conversation { id: id.clone(), _alone: alone }, before })
+    }
+
+    /// A turn that goes on from the answer `id`.
+    async fn after(&self, id: &str) -> Result<Turn, TurnError> {
+        let none = || TurnError::NoAnswer { id: id.to_owned() };
+        let answer = self.store.answer(Kind::Response, id).await?.ok_or_else(none)?;
+        if answer.is_open() {
+            return Err(TurnError::Unfinished { id: id.to_owned() });
+        }
+        let said = self.store.said_until(id).await?.ok_or_else(none)?;
+        let chain = self.store.chain_of(id).await?.ok_or_else(none)?;
+        let before = memory::list(said.iter().map(|item| &*item.json));
+        Ok(Turn { after: After::Answer { chain }, before })
     }
 
     /// Nobody else has a turn in `conversation` as long as the guard lives.
@@ -168,21 +237,43 @@ impl Dialogues {
         Ok(LocalFile { name: file.filename, content_type: file.content_type, bytes, content })
     }
 
-    /// Ends a turn in which `said` was answered by the response object `told`. It is on the disk
-    /// when this returns.
+    /// Ends a turn. What is kept of it is on the disk when this returns.
     ///
     /// # Errors
     ///
     /// When it cannot be kept. Nothing of it is then.
-    pub async fn end(&self, turn: Turn, said: Vec<String>, told: &[u8]) -> Result<(), TurnError> {
-        let Some(conversation) = &turn.conversation else { return Ok(()) };
-        let told = Object::read(told);
+    pub async fn end(&self, turn: &Turn, ended: Ended) -> Result<(), TurnError> {
+        let Ended { said, told, answer } = ended;
+        let told = Object::read(&told);
         let output = told.as_ref().and_then(|told| told.list("output")).unwrap_or_default();
-        let said = said.iter().map(|item| &**item);
-        let all = said.chain(output.into_iter().map(serde_json::value::RawValue::get));
-        let items = all.filter_map(Item::named).collect();
+        let output = output.into_iter().map(serde_json::value::RawValue::get);
+        let output: Vec<_> = output.filter_map(Item::named).collect();
         let response = told.as_ref().and_then(|told| told.text("id"));
-        let kept = self.store.append(conversation, items, response).await?;
-        kept.map(drop).ok_or(TurnError::Gone)
+        let conversation = turn.conversation().map(|id| {
+            let said = said.iter().filter_map(|item| Item::named(item));
+            (id.to_owned(), said.chain(output.iter().cloned()).collect(), response)
+        });
+        let (answer, asked) = answer.unzip();
+        let asked = asked.unwrap_or_default();
+        let is_response = answer.as_ref().is_some_and(|answer| answer.kind == Kind::Response);
+        let output = if is_response { output } else { Vec::new() };
+        self.keep(Outcome { answer, asked, output, conversation }).await
+    }
+
+    /// Writes down an answer that is still to be made.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept.
+    pub async fn open(&self, answer: Answer, asked: Vec<Item>) -> Result<(), TurnError> {
+        self.keep(Outcome { answer: Some(answer), asked, ..Outcome::default() }).await
+    }
+
+    async fn keep(&self, outcome: Outcome) -> Result<(), TurnError> {
+        match self.store.keep_turn(outcome).await? {
+            Kept::Done => Ok(()),
+            Kept::Gone => Err(TurnError::Gone),
+            Kept::NoRoom { limit } => Err(TurnError::NoRoom { limit }),
+        }
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Not here: what a turn makes of it (`dialogue`), the shapes of routes (`api`).
 
+mod answers;
 mod conversations;
 mod files;
 mod former;
@@ -26,6 +27,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 pub use self::{
+    answers::{Answer, Kept, Kind, Outcome, ended},
     conversations::{Conversation, Item},
     files::{Content, File, NewFile, Upload, UploadError},
 };
@@ -47,6 +49,10 @@ pub struct Settings {
     pub max_file: u64,
     /// All files together, in bytes.
     pub max_files: u64,
+    /// How long an answer is kept that nobody goes on from, in seconds.
+    pub keep_answers: i64,
+    /// All answers together, in bytes.
+    pub max_answers: u64,
 }
 
 impl Settings {
@@ -89,6 +95,12 @@ pub enum What {
 impl Unavailable {
     fn because(what: What) -> Self {
         Self { what, source: None }
+    }
+
+    /// Whether it comes from this error of the database.
+    fn is(&self, error: &rusqlite::Error) -> bool {
+        let source = self.source.as_ref().and_then(|source| source.downcast_ref());
+        source == Some(error)
     }
 }
 
@@ -181,6 +193,7 @@ pub struct Figures {
     pub files: i64,
     pub file_bytes: i64,
     pub conversations: i64,
+    pub answers: i64,
 }
 
 /// What is kept. Cheap to clone.
@@ -218,7 +231,12 @@ impl Store {
         let now = self.0.clock.unix();
         self.read(move |db| {
             let (files, file_bytes) = files::figures(db, now)?;
-            Ok(Figures { files, file_bytes, conversations: conversations::count(db)? })
+            Ok(Figures {
+                files,
+                file_bytes,
+                conversations: conversations::count(db)?,
+                answers: answers::count(db)?,
+            })
         })
         .await
     }

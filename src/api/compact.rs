@@ -8,10 +8,12 @@ use crate::{
         error::ApiError,
         extract::JsonBody,
         stream,
-        text::{self, Text},
+        text::{
+            self, Text,
+            asking::{Asking, Dialect},
+        },
     },
     relay::Asked,
-    wire::request::compaction,
 };
 
 pub fn router(text: Text) -> Router {
@@ -29,10 +31,16 @@ async fn compact(
     no_tools: bool,
     JsonBody { exchange, bytes }: JsonBody,
 ) -> Result<Response, ApiError> {
-    let asking =
-        text::Asking { no_tools, reasoning_summary: None, translate: compaction::translate };
+    let asking = Asking {
+        dialogues: &text.dialogues,
+        exchange: &exchange,
+        dialect: Dialect::Compaction,
+        no_tools,
+        reasoning_summary: None,
+        now: text.clock.unix(),
+    };
     // A dialogue that is made shorter for its client goes on as it was where it is kept.
-    let (request, _unchanged) = asking.translated(&text.dialogues, &exchange, &bytes).await?;
+    let (request, _unchanged) = asking.translated(&bytes).await?;
     drop(bytes);
     let turn =
         if text::is_codex(&exchange.headers) { exchange.headers.clone() } else { HeaderMap::new() };

@@ -18,7 +18,7 @@ use crate::{
         error::ApiError,
         extract::JsonBody,
         json,
-        page::{self, Deleted, Lengths, List},
+        page::{self, Deleted, Lengths},
     },
     dialogue::Dialogues,
     store::{self, Conversation, Item},
@@ -73,14 +73,9 @@ impl TryFrom<Conversation> for Document {
             created_at: conversation.created_at,
             updated_at: conversation.updated_at,
             latest_response_id: conversation.latest_response_id,
-            metadata: raw(conversation.metadata)?,
+            metadata: page::raw(conversation.metadata)?,
         })
     }
-}
-
-/// What is kept as JSON, as it stands.
-fn raw(json: String) -> Result<Box<RawValue>, ApiError> {
-    RawValue::from_string(json).map_err(|error| ApiError::broken(&error))
 }
 
 type Id<T> = Result<Path<T>, PathRejection>;
@@ -158,7 +153,7 @@ async fn list_items(
     let listed = conversations.dialogues.store().items(&id, page.clone()).await?;
     let listed = listed.ok_or_else(|| ApiError::unknown_conversation(&id))?;
     let listed = listed.map_err(|store::UnknownCursor| page::unknown_cursor(&page))?;
-    items(listed.entries, listed.has_more)
+    page::items(listed.entries, listed.has_more)
 }
 
 async fn add_items(
@@ -171,16 +166,10 @@ async fn add_items(
     let alone = conversations.dialogues.alone_in(&id).await?;
     let added = conversations.dialogues.store().append(&id, asked.items, None).await?;
     drop(alone);
-    let mut response = items(added.ok_or_else(|| ApiError::unknown_conversation(&id))?, false)?;
+    let mut response =
+        page::items(added.ok_or_else(|| ApiError::unknown_conversation(&id))?, false)?;
     disclose(&asked.ignored, response.headers_mut());
     Ok(response)
-}
-
-fn items(items: Vec<Item>, has_more: bool) -> Result<Response, ApiError> {
-    let ids: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
-    let all = items.into_iter().map(|item| raw(item.json)).zip(ids);
-    let all: Vec<_> = all.map(|(item, id)| Ok((id, item?))).collect::<Result<_, ApiError>>()?;
-    json(&List::new(all, has_more, |(id, _)| id.clone()).map(|(_, item)| item))
 }
 
 async fn retrieve_item(
@@ -193,7 +182,7 @@ async fn retrieve_item(
         return Err(ApiError::unknown_conversation(&id));
     }
     let found = store.item(&id, &item).await?;
-    json(&raw(found.ok_or_else(|| ApiError::unknown_item(&item))?.json)?)
+    json(&page::raw(found.ok_or_else(|| ApiError::unknown_item(&item))?.json)?)
 }
 
 async fn delete_item(

@@ -245,6 +245,51 @@ impl ApiError {
         Self::no_object("conversation", id).code("conversation_not_found")
     }
 
+    pub fn unknown_answer(what: &'static str, id: &str) -> Self {
+        Self::no_object(what, id).code("response_not_found")
+    }
+
+    /// A route that has nothing to show.
+    pub fn nothing_kept() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            Kind::InvalidRequestError,
+            "No answers are kept here. To have the relay keep them: `airelays serve --stateful`.",
+        )
+        .code("responses_not_kept")
+    }
+
+    /// Only what nobody waits for can be cancelled.
+    pub fn not_in_background() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Kind::InvalidRequestError,
+            "Only a response that was asked for with `background: true` can be cancelled.",
+        )
+        .code("response_not_in_background")
+    }
+
+    /// The events of an answer are not there any more, or never were.
+    pub fn no_events() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Kind::InvalidRequestError,
+            "The events of this response are not kept any more. Retrieve it without `stream`.",
+        )
+        .param(Some("stream".into()))
+        .code("stream_expired")
+    }
+
+    pub fn too_much_in_background(limit: usize) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            Kind::RateLimitError,
+            format!("{limit} responses are being made in the background already."),
+        )
+        .code("background_busy")
+        .retry_after(Some(Duration::from_secs(5)))
+    }
+
     pub fn unknown_item(id: &str) -> Self {
         Self::no_object("item", id).code("item_not_found")
     }
@@ -457,6 +502,29 @@ impl From<TurnError> for ApiError {
                 "The conversation was deleted while its turn was answered; nothing was kept.",
                 "conversation_deleted",
             ),
+            TurnError::NoAnswer { id } => Self::new(
+                StatusCode::BAD_REQUEST,
+                Kind::InvalidRequestError,
+                format!("Previous response with id '{}' not found.", shorten(&id)),
+            )
+            .param(Some("previous_response_id".into()))
+            .code("previous_response_not_found"),
+            TurnError::Unfinished { id } => Self::new(
+                StatusCode::BAD_REQUEST,
+                Kind::InvalidRequestError,
+                format!("The response '{}' is not finished yet.", shorten(&id)),
+            )
+            .param(Some("previous_response_id".into()))
+            .code("response_in_progress"),
+            TurnError::NoRoom { limit } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Kind::InvalidRequestError,
+                format!(
+                    "The answer is larger than all that is kept ({limit} bytes). Ask with `store: false`."
+                ),
+            )
+            .param(Some("store".into()))
+            .code("answer_too_large"),
             TurnError::Files { limit } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 Kind::InvalidRequestError,

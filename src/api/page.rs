@@ -1,12 +1,13 @@
 //! Pages of lists, as the platform has them: `after`, `limit` and `order` in the query.
 
-use axum::extract::Query;
+use axum::{extract::Query, response::Response};
 use http::Uri;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::{
-    api::error::ApiError,
-    store::{Order, Page},
+    api::{error::ApiError, json},
+    store::{Item, Order, Page},
     wire::reject::Reject,
 };
 
@@ -61,6 +62,26 @@ pub fn unknown_cursor(page: &Page) -> Reject {
 
 fn bad(name: &'static str, message: impl Into<String>) -> Reject {
     Reject::bad(name, "invalid_value", message)
+}
+
+/// What is kept as JSON, as it stands.
+///
+/// # Errors
+///
+/// When it is not JSON, which cannot be.
+pub fn raw(json: String) -> Result<Box<RawValue>, ApiError> {
+    RawValue::from_string(json).map_err(|error| ApiError::broken(&error))
+}
+
+/// A page of what is kept as JSON.
+///
+/// # Errors
+///
+/// When something of it is not JSON, which cannot be.
+pub fn items(items: Vec<Item>, has_more: bool) -> Result<Response, ApiError> {
+    let named = |item: Item| Ok((item.id, raw(item.json)?));
+    let all: Vec<_> = items.into_iter().map(named).collect::<Result<_, ApiError>>()?;
+    json(&List::new(all, has_more, |(id, _)| id.clone()).map(|(_, item)| item))
 }
 
 /// What is answered when something is gone.

@@ -27,7 +27,7 @@ use http::{HeaderMap, header::UPGRADE};
 use tower::ServiceExt;
 
 use crate::api::{
-    admin, compact, conversations,
+    admin, answers, compact, conversations,
     error::ApiError,
     files,
     guard::{
@@ -51,6 +51,7 @@ pub struct Parts {
     pub models: models::Models,
     pub files: files::Files,
     pub conversations: conversations::Conversations,
+    pub answers: answers::Answers,
     pub status: status::Status,
     pub subscription: subscription::Subscription,
     pub admin: admin::Admin,
@@ -61,6 +62,8 @@ pub fn router(parts: Parts) -> Router {
     let protected = Router::new()
         .merge(compact::router(parts.text.clone()))
         .merge(text::router(parts.text))
+        .route("/v1/chat/completions", answers::list_of_chats(parts.answers.clone()))
+        .merge(answers::router(parts.answers))
         .merge(models::router(parts.models))
         .merge(files::router(parts.files))
         .merge(conversations::router(parts.conversations))

@@ -278,7 +278,7 @@ impl Stream {
                     opened.ended(tokens(&end));
                 }
                 if let Some(keep) = self.keep.take() {
-                    self.state = State::Keeping { keeping: keep.keep(), last: bytes, end };
+                    self.state = State::Keeping { keeping: keep.keep(&end), last: bytes, end };
                     return Bytes::new();
                 }
                 self.finish(Outcome::Ended(end));
@@ -460,7 +460,7 @@ async fn collect_all(
                 let ignored = std::mem::take(&mut opened.ignored);
                 drop(opened);
                 if let Some(keep) = keep {
-                    keep.keep().await?;
+                    keep.keep(&end).await?;
                 }
                 log_usage(exchange, &end);
                 return Ok(whole(collector.finish(&end), &ignored));

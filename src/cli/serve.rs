@@ -31,6 +31,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags of a command")]
 pub struct Options {
     /// Address to listen on
     #[arg(long)]
@@ -53,6 +54,9 @@ pub struct Options {
     /// Which of several accounts serves a new dialogue
     #[arg(long, value_name = "POLICY")]
     balance: Option<String>,
+    /// Keep answers on this machine for clients that want it
+    #[arg(long)]
+    stateful: bool,
     /// Use the imitation of the upstream: no login, no network
     #[arg(long)]
     simulate: bool,
@@ -83,6 +87,7 @@ pub fn run(session: &Session<'_>, options: &Options) -> Result<(), Failure> {
         .flag(&table::UNIX_SOCKET.about, "--unix-socket", socket(options))
         .flag(&table::NETWORK_SCOPE.about, "--network-scope", scope)
         .flag(&table::ALLOW_OPEN_NETWORK.about, "--allow-open-network", allowed)
+        .flag(&table::STATEFUL.about, "--stateful", options.stateful.then_some(Raw::Switch(true)))
         .flag(&table::SLOT_POLICY.about, "--balance", options.balance.as_ref().map(config::word));
     let flags = if options.no_auth { without_auth(flags) } else { flags };
     let config = Arc::new(session.settings_with(flags)?);

@@ -8,8 +8,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Auth, Chat, KeyPair, Logging, Models, Paths, Security, Server, Slots, Stream, Uploads,
-    Upstream,
+    Auth, Chat, KeyPair, Logging, Models, Paths, Responses, Security, Server, Slots, Stream,
+    Uploads, Upstream,
     layer::{Origin, Sourced, Values},
     paths,
     table::{self, DATA_DIR, Setting},
@@ -234,6 +234,17 @@ pub fn uploads(values: &mut Values<'_>) -> Option<Uploads> {
     Some(Uploads {
         max_upload_bytes: max_upload_bytes?,
         max_total_upload_bytes: max_total_upload_bytes?,
+    })
+}
+
+pub fn responses(values: &mut Values<'_>) -> Option<Responses> {
+    let stateful = values.take(&table::STATEFUL);
+    let retention_days = values.take(&table::KEEP_ANSWERS);
+    let max_total_bytes = values.take(&table::MAX_ANSWERS);
+    Some(Responses {
+        stateful: stateful?,
+        retention: Duration::from_hours(24 * retention_days?),
+        max_total_bytes: max_total_bytes?,
     })
 }
 

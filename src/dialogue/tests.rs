@@ -4,8 +4,14 @@ use super::*;
 use crate::{clock::Clock, store};
 
 fn dialogues(home: &std::path::Path) -> Dialogues {
-    let settings = store::Settings { dir: home.to_owned(), max_file: 1 << 30, max_files: 1 << 30 };
-    Dialogues::new(Store::new(settings, Clock::system()))
+    let settings = store::Settings {
+        dir: home.to_owned(),
+        max_file: 1 << 30,
+        max_files: 1 << 30,
+        keep_answers: 1 << 30,
+        max_answers: 1 << 30,
+    };
+    Dialogues::new(Store::new(settings, Clock::system()), true)
 }
 
 fn in_conversation(id: &str) -> Memory {
@@ -14,8 +20,10 @@ fn in_conversation(id: &str) -> Memory {
 
 const SAID: &str = r#"{"type":"message","role":"user","content":[]}"#;
 
-fn answer(id: &str) -> Vec<u8> {
-    format!(r#"{{"id":"{id}","output":[{{"type":"message","id":"msg_1","content":[]}}]}}"#).into()
+fn answer(id: &str) -> Ended {
+    let told =
+        format!(r#"{{"id":"{id}","output":[{{"type":"message","id":"msg_1","content":[]}}]}}"#);
+    Ended { said: vec![SAID.into()], told: told.into(), answer: None }
 }
 
 #[tokio::test]
@@ -24,11 +32,11 @@ async fn a_turn_is_kept_whole_or_not_at_all() {
     let all = dialogues(home.path());
     let id = all.store.create_conversation("{}".into(), Vec::new()).await.expect("made").id;
     let turn = all.begin(&in_conversation(&id)).await.expect("begun");
-    assert_eq!(turn.before(), (&b"[]"[..], "conversation"));
+    assert_eq!(turn.before(), Some((&b"[]"[..], "conversation")));
     drop(turn);
     for n in 1..=2 {
         let turn = all.begin(&in_conversation(&id)).await.expect("begun");
-        all.end(turn, vec![SAID.into()], &answer(&format!("resp_{n}"))).await.expect("kept");
+        all.end(&turn, answer(&format!("resp_{n}"))).await.expect("kept");
         let history = all.store.history(&id).await.expect("read").expect("there");
         assert_eq!(history.len(), 2 * n, "{history:?}");
     }
@@ -36,7 +44,7 @@ async fn a_turn_is_kept_whole_or_not_at_all() {
     assert_eq!(kept.latest_response_id.as_deref(), Some("resp_2"));
     let turn = all.begin(&in_conversation(&id)).await.expect("begun");
     all.store.delete_conversation(&id).await.expect("deleted");
-    let gone = all.end(turn, vec![SAID.into()], &answer("resp_3")).await.expect_err("gone");
+    let gone = all.end(&turn, answer("resp_3")).await.expect_err("gone");
     assert!(matches!(gone, TurnError::Gone), "{gone:?}");
     let unknown = all.begin(&in_conversation(&id)).await.expect_err("unknown");
     assert!(matches!(unknown, TurnError::NoConversation { .. }), "{unknown:?}");
@@ -52,9 +60,10 @@ async fn turns_in_one_conversation_come_one_after_the_other() {
         let (all, id) = (all.clone(), id.clone());
         async move {
             let turn = all.begin(&in_conversation(&id)).await.expect("begun");
-            let before = Doc::parse(turn.before().0).expect("a list").root().items().count();
+            let before =
+                Doc::parse(turn.before().expect("some").0).expect("a list").root().items().count();
             tokio::task::yield_now().await;
-            all.end(turn, vec![SAID.into()], &answer(&n.to_string())).await.expect("kept");
+            all.end(&turn, answer(&n.to_string())).await.expect("kept");
             before
         }
     });

@@ -128,6 +128,14 @@ fn kept() -> Vec<ApiError> {
         TurnError::Busy.into(),
         TurnError::Gone.into(),
         TurnError::Files { limit: 67_108_864 }.into(),
+        TurnError::NoAnswer { id: "resp_1".to_owned() }.into(),
+        TurnError::Unfinished { id: "resp_1".to_owned() }.into(),
+        TurnError::NoRoom { limit: 1_073_741_824 }.into(),
+        ApiError::nothing_kept(),
+        ApiError::unknown_answer("response", "resp_1"),
+        ApiError::not_in_background(),
+        ApiError::no_events(),
+        ApiError::too_much_in_background(100),
     ];
     errors.extend(ALL.map(|what| ApiError::from(Unavailable::from(what))));
     errors

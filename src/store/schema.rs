@@ -44,6 +44,43 @@ const MIGRATIONS: &[&str] = &["
         UNIQUE (conversation, id)
     ) STRICT;
     CREATE INDEX items_in_order ON items (conversation, seq);
+    CREATE TABLE answers (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        kind TEXT NOT NULL,
+        -- The first answer of the dialogue, and the one before.
+        chain TEXT NOT NULL,
+        previous TEXT,
+        background INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        model TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        body TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        created_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX answers_in_chains ON answers (chain, created_at);
+    CREATE INDEX answers_by_status ON answers (status);
+    CREATE TABLE answer_items (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        answer TEXT NOT NULL REFERENCES answers(id) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        is_output INTEGER NOT NULL,
+        item TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX answer_items_in_order ON answer_items (answer, seq);
+    -- What all answers take, so that nobody has to count.
+    CREATE TABLE answer_bytes (bytes INTEGER NOT NULL) STRICT;
+    INSERT INTO answer_bytes VALUES (0);
+    CREATE TRIGGER answer_added AFTER INSERT ON answers BEGIN
+        UPDATE answer_bytes SET bytes = bytes + new.bytes;
+    END;
+    CREATE TRIGGER answer_changed AFTER UPDATE OF bytes ON answers BEGIN
+        UPDATE answer_bytes SET bytes = bytes + new.bytes - old.bytes;
+    END;
+    CREATE TRIGGER answer_removed AFTER DELETE ON answers BEGIN
+        UPDATE answer_bytes SET bytes = bytes - old.bytes;
+    END;
 "];
 
 /// Opens the database for the one who writes: made if it is missing, looked through if it was not

@@ -17,7 +17,13 @@ fn clock() -> Clock {
 }
 
 fn store_in(dir: &Path, clock: &Clock) -> Store {
-    let settings = Settings { dir: dir.to_owned(), max_file: 1000, max_files: 2500 };
+    let settings = Settings {
+        dir: dir.to_owned(),
+        max_file: 1000,
+        max_files: 2500,
+        keep_answers: 86_400,
+        max_answers: 10_000,
+    };
     Store::new(settings, clock.clone())
 }
 
@@ -333,4 +339,98 @@ async fn a_database_of_the_python_program_that_is_none_is_no_obstacle() {
     write(home.path().join("state.sqlite3"), b"rubbish that is no database at all").expect("?");
     let store = store_in(home.path(), &clock());
     assert_eq!(store.figures().await.expect("made"), Figures::default());
+}
+
+fn an_answer(id: &str, previous: Option<&str>, at: i64) -> Outcome {
+    let answer = Answer {
+        id: id.into(),
+        kind: Kind::Response,
+        previous: previous.map(str::to_owned),
+        background: false,
+        status: "completed".into(),
+        model: "m".into(),
+        metadata: "{}".into(),
+        body: format!(r#"{{"id":"{id}"}}"#),
+        created_at: at,
+    };
+    let (asked, output) = (vec![message(&format!("to {id}"))], vec![message(&format!("by {id}"))]);
+    Outcome { answer: Some(answer), asked, output, conversation: None }
+}
+
+async fn ids_until(store: &Store, id: &str) -> Option<Vec<String>> {
+    let all = store.said_until(id).await.expect("read")?;
+    let text = |item: &Item| crate::object::Object::read(item.json.as_bytes())?.text("content");
+    Some(all.iter().filter_map(text).collect())
+}
+
+#[tokio::test]
+async fn answers_form_chains_that_branch_and_break() {
+    let home = tempfile::tempdir().expect("directory");
+    let store = store_in(home.path(), &clock());
+    for (id, previous) in [("a", None), ("b", Some("a")), ("c", Some("b")), ("d", Some("a"))] {
+        let kept = store.keep_turn(an_answer(id, previous, START)).await.expect("written");
+        assert_eq!(kept, Kept::Done);
+    }
+    let until = async |id| ids_until(&store, id).await.map(|all| all.join(", "));
+    assert_eq!(until("c").await.as_deref(), Some("to a, by a, to b, by b, to c, by c"));
+    assert_eq!(until("d").await.as_deref(), Some("to a, by a, to d, by d"));
+    let asked = store.asked("c", page(None, 2, Order::Desc)).await.expect("read");
+    let asked = asked.expect("there").expect("a place");
+    assert_eq!((asked.entries.len(), asked.has_more), (2, true));
+    assert!(asked.entries[0].json.contains("to c") && asked.entries[1].json.contains("by b"));
+    assert!(store.delete_answer(Kind::Response, "b").await.expect("written"));
+    assert_eq!(until("c").await, None, "what it went on from is gone");
+    assert_eq!(until("d").await.as_deref(), Some("to a, by a, to d, by d"));
+    assert_eq!(store.chain_of("c").await.expect("read").as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn answers_go_when_they_are_old_or_too_many() {
+    let home = tempfile::tempdir().expect("directory");
+    let clock = clock();
+    let store = store_in(home.path(), &clock);
+    store.keep_turn(an_answer("old", None, START)).await.expect("written");
+    store.keep_turn(an_answer("used", None, START)).await.expect("written");
+    store.keep_turn(an_answer("new", Some("used"), START + 80_000)).await.expect("written");
+    clock.advance(jiff::SignedDuration::from_secs(90_000));
+    store.close().await;
+    let store = store_in(home.path(), &clock);
+    assert_eq!(store.figures().await.expect("read").answers, 2);
+    assert_eq!(ids_until(&store, "old").await, None);
+    assert!(ids_until(&store, "new").await.is_some_and(|all| all.len() == 4));
+    for n in 0..100 {
+        let id = format!("n{n}");
+        let kept = store.keep_turn(an_answer(&id, None, START + 90_000 + n)).await;
+        assert_eq!(kept.expect("written"), Kept::Done);
+        assert!(ids_until(&store, &id).await.is_some(), "the one that is kept stays");
+    }
+    let left = store.figures().await.expect("read").answers;
+    assert!((20..60).contains(&left), "{left}");
+    assert_eq!(ids_until(&store, "new").await, None, "the oldest went first");
+    let mut huge = an_answer("huge", None, START + 91_000);
+    huge.output = vec![message(&"x".repeat(20_000))];
+    let kept = store.keep_turn(huge).await.expect("written");
+    assert_eq!(kept, Kept::NoRoom { limit: 10_000 });
+    assert_eq!(ids_until(&store, "huge").await, None);
+    assert_eq!(store.figures().await.expect("read").answers, left, "and nobody made room for it");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_begun_has_failed_after_a_crash() {
+    let home = tempfile::tempdir().expect("directory");
+    let store = store_in(home.path(), &clock());
+    let mut begun = an_answer("a", None, START);
+    begun.output.clear();
+    if let Some(answer) = &mut begun.answer {
+        "in_progress".clone_into(&mut answer.status);
+    }
+    store.keep_turn(begun).await.expect("written");
+    store.close().await;
+    let store = store_in(home.path(), &clock());
+    let failed = store.answer(Kind::Response, "a").await.expect("read").expect("there");
+    assert_eq!(failed.status, "failed");
+    assert!(failed.body.contains("The relay ended before"), "{}", failed.body);
+    store.keep_turn(an_answer("a", None, START)).await.expect("written");
+    let all = ids_until(&store, "a").await.expect("there");
+    assert_eq!(all, ["to a", "by a"], "what it answers is there once");
 }

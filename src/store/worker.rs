@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::{
-    Settings, Unavailable, What,
+    Settings, Unavailable, What, answers,
     files::{self, Strays},
     schema,
 };
@@ -170,6 +170,16 @@ impl Writer {
 
     fn sweep(&mut self) {
         let Some(connection) = &self.connection else { return };
+        let now = self.clock.unix();
+        let answered = match self.strays {
+            // Whatever was being answered then is not any more.
+            Strays::All => answers::fail_open(connection),
+            Strays::Old => Ok(()),
+        };
+        let answered = answered.and_then(|()| answers::sweep(connection, &self.settings, now));
+        if let Err(error) = answered {
+            tracing::warn!(error = &*error.to_string(), "cannot clear the answers");
+        }
         if let Err(error) = files::sweep(connection, &self.settings, self.clock.unix(), self.strays)
         {
             tracing::warn!(error = &*error.to_string(), "cannot clear the storage");

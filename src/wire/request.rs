@@ -124,6 +124,7 @@ impl std::fmt::Debug for Options<'_> {
     }
 }
 
+#[cfg(test)]
 /// A dialect's way from a body to an upstream request.
 pub type Translate = fn(&[u8], &Options<'_>) -> Result<Translated, Reject>;
 

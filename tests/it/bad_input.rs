@@ -241,7 +241,7 @@ async fn odd_paths_lead_nowhere() {
         "/v1/models%00",
         "/v1/chat%2Fcompletions",
         "/v1/responses/",
-        "/v1/responses/resp_1",
+        "/v1/responses/resp_1/nothing",
         "/no-tools",
         "/no-tools/v1",
         "/no-tools/v1/relay/status",

@@ -113,6 +113,12 @@ impl Setup {
         self.home.path()
     }
 
+    /// Where a relay was before that has been stopped.
+    pub fn at(mut self, home: TempDir) -> Self {
+        self.home = home;
+        self
+    }
+
     fn config(&self) -> Arc<Config> {
         let home = ("HOME".to_owned(), self.home.path().display().to_string());
         let environment: Environment = self.variables.iter().cloned().chain([home]).collect();

@@ -16,6 +16,7 @@ mod floods;
 mod guards;
 mod h2;
 mod harness;
+mod kept;
 mod keyring;
 mod leaving;
 mod lifecycle;

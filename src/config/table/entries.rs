@@ -520,6 +520,44 @@ pub static COMMIT_AFTER: Setting<Duration> = Setting {
     read: |raw, _| value::seconds(raw, 0.0..=300.0),
 };
 
+pub static STATEFUL: Setting<bool> = Setting {
+    about: About {
+        flag: Some("--stateful"),
+        ..about(
+            "responses.stateful",
+            NEW,
+            "STATEFUL",
+            "false",
+            "Whether answers are kept on this machine for clients that want it, so that they can \
+             be retrieved, gone on from and made in the background. Nothing is stored upstream.",
+        )
+    },
+    read: |raw, _| value::switch(raw),
+};
+
+pub static KEEP_ANSWERS: Setting<u64> = Setting {
+    about: about(
+        "responses.retention_days",
+        NEW,
+        "RESPONSES_RETENTION_DAYS",
+        "30",
+        "How many days an answer is kept that nobody goes on from.",
+    ),
+    read: |raw, _| value::whole(raw, 1..=36_500),
+};
+
+pub static MAX_ANSWERS: Setting<u64> = Setting {
+    about: about(
+        "responses.max_total_bytes",
+        NEW,
+        "RESPONSES_MAX_TOTAL_BYTES",
+        "1073741824",
+        "Bytes that all kept answers may take together; those that were not used for longest go \
+         first.",
+    ),
+    read: |raw, _| value::whole(raw, 1..=MOST_BYTES),
+};
+
 pub static LOGGING: Setting<bool> = Setting {
     about: about(
         "logging.enabled",

@@ -331,6 +331,19 @@ impl<C: AsMut<Connection>> Answering<C> {
         }
     }
 
+    /// What comes up to the piece that holds `text`.
+    pub async fn until(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        while !seen.contains(text) {
+            match self.piece().await {
+                Piece::Bytes(bytes) => seen.push_str(str::from_utf8(&bytes).expect("text")),
+                Piece::End | Piece::Cut => break,
+            }
+        }
+        assert!(seen.contains(text), "{seen}");
+        seen
+    }
+
     /// All that is left of the body.
     pub async fn whole(&mut self) -> Reply {
         let mut body = Vec::new();

@@ -1,0 +1,404 @@
+//! Answers that nobody waits for: made all the same, followed and resumed by whoever asks.
+//!
+//! A run is an answer that is streamed like any other, to this module in place of a client. Its
+//! events are held while it lasts and for some minutes after, so that a client that was cut off
+//! goes on behind the last event that it has. What it comes to is in the store either way.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use http::{
+    HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::{
+        error::ApiError,
+        json_of,
+        keep::Keep,
+        stream::{self, Opening, Setting, Teller},
+    },
+    clock::Clock,
+    dialogue::Dialogues,
+    object::Object,
+    store::{self, Answer, Kind},
+    wire::sse,
+};
+
+/// How many answers are made at once.
+const MOST: usize = 100;
+/// How long the events of one are held that has ended.
+const HELD: Duration = Duration::from_mins(10);
+/// The events of one answer that are held, in bytes; beyond, the oldest go.
+const EVENTS: usize = 16 << 20;
+/// The events of all answers that have ended.
+const ALL_EVENTS: usize = 64 << 20;
+/// How often a follower is told that something is still there.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// Everything that is made in the background. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Background(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    dialogues: Dialogues,
+    clock: Clock,
+    tasks: TaskTracker,
+    runs: Mutex<HashMap<String, Arc<Run>>>,
+}
+
+/// One answer under way, or just ended.
+#[derive(Debug)]
+pub struct Run {
+    told: Mutex<Told>,
+    changed: watch::Sender<()>,
+    cancel: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Events with their numbers.
+    events: VecDeque<(i64, Bytes)>,
+    /// How many are not held any more.
+    n_gone: usize,
+    bytes: usize,
+    /// The latest response object.
+    response: Option<String>,
+    /// What the last event said was wrong, as JSON.
+    error: Option<String>,
+    is_kept: bool,
+    ended: Option<Instant>,
+}
+
+impl Background {
+    pub fn new(dialogues: Dialogues, clock: Clock, tasks: TaskTracker) -> Self {
+        Self(Arc::new(Inner { dialogues, clock, tasks, runs: Mutex::default() }))
+    }
+
+    /// Begins an answer and tells where it will be, or streams it if that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept, or too many are being made.
+    pub async fn answer(
+        &self,
+        (setting, opening, teller): (Setting, Opening, Teller),
+        is_stream: bool,
+    ) -> Result<Response, ApiError> {
+        let (answer, asked) =
+            setting.keep.as_ref().and_then(Keep::answer).cloned().ok_or_else(|| {
+                ApiError::broken(&std::io::Error::other("nothing of a background answer is kept"))
+            })?;
+        let body = begun(&answer, setting.keep.as_ref())?;
+        let answer = Answer { body: body.clone(), ..answer };
+        let run = self.admit(&answer.id)?;
+        if let Err(error) = self.0.dialogues.open(answer.clone(), asked).await {
+            self.0.runs.lock().remove(&answer.id);
+            return Err(error.into());
+        }
+        let (all, ours) = (self.clone(), Arc::clone(&run));
+        let mut setting = setting;
+        // Comments are for connections.
+        setting.limits.keep_alive = None;
+        self.0.tasks.spawn(async move {
+            ours.make((setting, opening, teller)).await;
+            all.end(&ours, answer).await;
+        });
+        if is_stream { Ok(follow(run, -1)) } else { Ok(json_of(body.into_bytes())) }
+    }
+
+    /// A place for the answer `id`.
+    fn admit(&self, id: &str) -> Result<Arc<Run>, ApiError> {
+        let now = self.0.clock.instant();
+        let mut runs = self.0.runs.lock();
+        let ended = |run: &Run| run.told.lock().ended;
+        runs.retain(|_, run| ended(run).is_none_or(|at| now.duration_since(at) < HELD));
+        let mut done: Vec<_> = runs
+            .iter()
+            .filter_map(|(id, run)| Some((ended(run)?, run.told.lock().bytes, id.clone())))
+            .collect();
+        if runs.len() - done.len() >= MOST {
+            return Err(ApiError::too_much_in_background(MOST));
+        }
+        done.sort_unstable_by_key(|(at, ..)| std::cmp::Reverse(*at));
+        let mut held = 0;
+        for (_, bytes, id) in done {
+            held += bytes;
+            if held > ALL_EVENTS {
+                runs.remove(&id);
+            }
+        }
+        let run = Arc::new(Run {
+            told: Mutex::default(),
+            changed: watch::Sender::new(()),
+            cancel: CancellationToken::new(),
+        });
+        runs.insert(id.to_owned(), Arc::clone(&run));
+        Ok(run)
+    }
+
+    /// Writes down what became of a run, unless its end was kept as every answer's is.
+    async fn end(&self, run: &Run, answer: Answer) {
+        let (is_kept, response, error) = {
+            let mut told = run.told.lock();
+            (told.is_kept, told.response.take(), told.error.clone())
+        };
+        if !is_kept {
+            let is_cancelled = run.cancel.is_cancelled();
+            let status = if is_cancelled { "cancelled" } else { "failed" };
+            let error = error.filter(|_| !is_cancelled);
+            let error = error.as_deref().unwrap_or("null").as_bytes();
+            let body = store::ended(response.as_deref().unwrap_or(&answer.body), status, error);
+            let ended = Answer { status: status.to_owned(), body, ..answer };
+            if let Err(error) = self.0.dialogues.open(ended, Vec::new()).await {
+                tracing::warn!(
+                    error = &*error.to_string(),
+                    "cannot write down how an answer ended"
+                );
+            }
+        }
+        run.told.lock().ended = Some(self.0.clock.instant());
+        run.changed.send_replace(());
+    }
+
+    fn run(&self, id: &str) -> Option<Arc<Run>> {
+        self.0.runs.lock().get(id).cloned()
+    }
+
+    /// The response object of an answer that is being made, as far as it is known.
+    pub fn so_far(&self, id: &str) -> Option<String> {
+        let run = self.run(id)?;
+        let told = run.told.lock();
+        if told.ended.is_some() { None } else { told.response.clone() }
+    }
+
+    /// The events of the answer `id` with higher numbers than `after`, as they come.
+    pub fn follow(&self, id: &str, after: i64) -> Option<Response> {
+        Some(follow(self.run(id)?, after))
+    }
+
+    /// Ends an answer that is being made, and waits for its end.
+    pub async fn cancel(&self, id: &str) {
+        let Some(run) = self.run(id) else { return };
+        run.cancel.cancel();
+        let mut changed = run.changed.subscribe();
+        while run.told.lock().ended.is_none() {
+            if changed.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+impl Run {
+    /// Makes the answer, unless it is cancelled.
+    async fn make(&self, (setting, opening, teller): (Setting, Opening, Teller)) {
+        let making = async {
+            match stream::respond(setting, opening, teller).await {
+                Ok(response) => {
+                    let mut body = response.into_body();
+                    while let Some(frame) = body.frame().await {
+                        let Some(bytes) = frame.ok().and_then(|it| it.into_data().ok()) else {
+                            break;
+                        };
+                        self.take(&bytes);
+                    }
+                }
+                Err(error) => self.fail(&error),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => {}
+            () = making => {}
+        }
+    }
+
+    /// Takes whole events.
+    fn take(&self, bytes: &Bytes) {
+        let mut at = 0;
+        for frame in sse::frames(bytes) {
+            let raw = bytes.slice(at..at + frame.raw.len());
+            at += frame.raw.len();
+            let Some(event) = Object::read(&frame.data) else { continue };
+            let kind = event.text("type").unwrap_or_default();
+            let mut told = self.told.lock();
+            if let Some(response) = event.raw("response") {
+                told.response = Some(response.get().to_owned());
+                let error =
+                    event.object("response").and_then(|it| Some(it.raw("error")?.get().to_owned()));
+                told.error = error.or_else(|| told.error.take());
+            }
+            if kind == "error" {
+                told.error = event.raw("error").map(|error| error.get().to_owned());
+            }
+            // It is told only when it is on the disk.
+            told.is_kept |= kind == "response.completed" || kind == "response.incomplete";
+            let number = event.integer("sequence_number").unwrap_or_default();
+            told.push(number, raw);
+        }
+        self.changed.send_replace(());
+    }
+
+    /// What failed before anything was told is the only event.
+    fn fail(&self, error: &ApiError) {
+        let object = error.object();
+        let event = format!(
+            "event: error\ndata: {{\"type\":\"error\",\"sequence_number\":0,\"error\":{object}}}\n\n"
+        );
+        self.take(&event.into());
+    }
+}
+
+impl Told {
+    fn push(&mut self, number: i64, event: Bytes) {
+        self.bytes += event.len();
+        self.events.push_back((number, event));
+        while self.bytes > EVENTS
+            && let Some((_, gone)) = self.events.pop_front()
+        {
+            self.bytes -= gone.len();
+            self.n_gone += 1;
+        }
+    }
+}
+
+/// Streams the events of `run` that come after the one with the number `after`.
+fn follow(run: Arc<Run>, after: i64) -> Response {
+    let changed = run.changed.subscribe();
+    let pieces = unfold(Some((run, 0, changed)), move |state| async move {
+        let (run, at, mut changed) = state?;
+        loop {
+            changed.mark_unchanged();
+            match run.next(at, after) {
+                Next::Events(events, at) => return Some((events, Some((run, at, changed)))),
+                Next::Gone => return Some((gone(), None)),
+                Next::Ended => return None,
+                Next::Later => {}
+            }
+            match tokio::time::timeout(ALIVE, changed.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return None,
+                Err(_) => {
+                    let alive = Bytes::from_static(b": keep-alive\n\n");
+                    return Some((alive, Some((run, at, changed))));
+                }
+            }
+        }
+    });
+    let pieces = futures_util::StreamExt::map(pieces, Ok::<_, std::convert::Infallible>);
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, Body::from_stream(pieces)).into_response()
+}
+
+enum Next {
+    /// Events, and where the next are.
+    Events(Bytes, usize),
+    /// What comes next is not held any more.
+    Gone,
+    Ended,
+    Later,
+}
+
+impl Run {
+    fn next(&self, at: usize, after: i64) -> Next {
+        let told = self.told.lock();
+        let n_all = told.n_gone + told.events.len();
+        let first_wanted = told.events.front().is_none_or(|(number, _)| *number <= after + 1);
+        if at < told.n_gone && !first_wanted {
+            return Next::Gone;
+        }
+        let new = told.events.iter().skip(at.saturating_sub(told.n_gone));
+        let new = new.filter(|(number, _)| *number > after);
+        let events: Vec<u8> = new.flat_map(|(_, event)| event.iter().copied()).collect();
+        if !events.is_empty() {
+            return Next::Events(events.into(), n_all);
+        }
+        if told.ended.is_some() { Next::Ended } else { Next::Later }
+    }
+}
+
+fn gone() -> Bytes {
+    let object = ApiError::no_events().object();
+    format!(
+        "event: error\ndata: {{\"type\":\"error\",\"sequence_number\":0,\"error\":{object}}}\n\n"
+    )
+    .into()
+}
+
+/// The response object of an answer that nobody has begun to make.
+fn begun(answer: &Answer, keep: Option<&Keep>) -> Result<String, ApiError> {
+    #[derive(Serialize)]
+    struct Begun<'a> {
+        id: &'a str,
+        object: &'static str,
+        created_at: i64,
+        status: &'static str,
+        background: bool,
+        error: Option<()>,
+        incomplete_details: Option<()>,
+        instructions: Option<()>,
+        max_output_tokens: Option<()>,
+        model: &'a str,
+        output: [(); 0],
+        parallel_tool_calls: bool,
+        previous_response_id: Option<&'a str>,
+        store: bool,
+        tool_choice: &'static str,
+        tools: [(); 0],
+        usage: Option<()>,
+        metadata: &'a RawValue,
+    }
+    debug_assert_eq!(answer.kind, Kind::Response, "chats have no background");
+    let metadata = serde_json::from_str(&answer.metadata).map_err(|it| ApiError::broken(&it))?;
+    let begun = Begun {
+        id: &answer.id,
+        object: "response",
+        created_at: answer.created_at,
+        status: "queued",
+        background: true,
+        error: None,
+        incomplete_details: None,
+        instructions: None,
+        max_output_tokens: None,
+        model: &answer.model,
+        output: [],
+        parallel_tool_calls: true,
+        previous_response_id: answer.previous.as_deref(),
+        store: true,
+        tool_choice: "auto",
+        tools: [],
+        usage: None,
+        metadata,
+    };
+    let begun = serde_json::to_vec(&begun).map_err(|error| ApiError::broken(&error))?;
+    let members = keep.map(Keep::members).into_iter().flatten();
+    let whole = members.fold(begun, |object, (name, value)| {
+        let mut next = Vec::with_capacity(object.len() + value.len());
+        if let Some(object) = Object::read(&object) {
+            crate::wire::reply::items::write_with(&object, name, value, &mut next);
+        }
+        next
+    });
+    Ok(String::from_utf8_lossy(&whole).into_owned())
+}
