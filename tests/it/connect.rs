@@ -5,6 +5,7 @@
 
 mod browsers;
 mod crowds;
+mod page;
 mod places;
 mod relay;
 mod slow;
