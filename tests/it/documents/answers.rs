@@ -1,14 +1,16 @@
 //! What the reference says of routes and errors, asked of the running program and of its source.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{code_cells, document};
+use super::{code_cells, document, markdown::blocks};
 use crate::tidy::{expect_none, rust_files};
 
 /// A relay on the simulator that asks for no token; it ends with this.
@@ -188,4 +190,41 @@ fn codes_are_told_from_other_words() {
     assert_eq!(codes(text), ["not_found"]);
     assert_eq!(filled("/v1/models/{id}"), "/v1/models/gpt-5.4-mini");
     assert_eq!(filled("/v1/files/{file_id}/content"), "/v1/files/x/content");
+}
+
+/// The first block of JSON in a document.
+fn example(path: &str) -> Value {
+    let text = document(path);
+    let block = blocks(&text).into_iter().find(|block| block.language == "json");
+    serde_json::from_str(block.expect("an example").text).expect("JSON")
+}
+
+/// Every name in `value` with the names that it stands in; what stands in a list has one place.
+fn names(value: &Value, place: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let place = format!("{place}.{name}");
+                names(value, &place, found);
+                found.insert(place);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| names(item, place, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// What is left out of the example is the upstream's, and said to be.
+#[test]
+fn the_example_of_the_subscription_has_the_fields_of_the_answer() {
+    let (_, answer) = Relay::start().ask("GET", "/v1/subscription/status");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let answer: Value = serde_json::from_str(body).expect("JSON");
+    let (mut there, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    names(&answer, "", &mut there);
+    names(&example("docs/subscription-status.md"), "", &mut shown);
+    there.retain(|name| !name.starts_with(".spend_control."));
+    shown.retain(|name| !name.starts_with(".spend_control."));
+    assert!(there.len() > 60);
+    assert_eq!(shown, there);
 }
