@@ -8,6 +8,7 @@
 
 mod commands;
 mod errors;
+pub mod messages;
 pub mod parameters;
 mod routes;
 mod settings;

@@ -59,7 +59,8 @@ pub fn page() -> String {
         "What the upstream refuses as the request's fault keeps its status, type, code and words.",
     );
     let now = Timestamp::UNIX_EPOCH;
-    let failures = failures().into_iter().map(|failure| ApiError::of_failure(&failure, now));
+    let failures = failures().into_iter().chain(lateness());
+    let failures = failures.map(|failure| ApiError::of_failure(&failure, now));
     page.table(HEAD, failures.chain(unreadable()).map(row));
     page.finish()
 }
@@ -230,6 +231,7 @@ fn slots() -> Vec<ApiError> {
         none(vec![look(1, Verdict::Full)], true, None),
         ApiError::unknown_slot("slot-9"),
         ApiError::unknown_request("req_1"),
+        ApiError::bad_query("all_accounts"),
         ApiError::bad_control("policy"),
         ApiError::no_policy(&NoPolicy("best".to_owned())),
         ApiError::roster(&RosterError::Busy),
@@ -268,6 +270,11 @@ fn failures() -> Vec<Failure> {
         Failure::Challenge { status: 403, cf_ray: None },
         Failure::Service(Box::new(Fault { status: Some(500), ..Fault::default() })),
     ]
+}
+
+/// What else an answer can be late with.
+fn lateness() -> impl Iterator<Item = Failure> {
+    [Deadline::Connect, Deadline::Silence, Deadline::Total].into_iter().map(Failure::Timeout)
 }
 
 /// An event that carries output and is not what its name says.

@@ -14,7 +14,7 @@ use airelays::reference;
 use toml::Table;
 
 use self::markdown::{Block, anchors, blocks, headings, links};
-use crate::tidy::{File, expect_none, files, root};
+use crate::tidy::{File, expect_none, files, root, rust_files};
 
 fn documents() -> impl Iterator<Item = File> {
     files().into_iter().filter(|file| file.has_extension("md"))
@@ -87,18 +87,35 @@ fn check_toml(path: &str, block: &Block<'_>, keys: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// The commands of this program in a block that shows a terminal, and the lines they stand in.
+/// The commands of this program in a block that shows a terminal or is to be pasted into one, and
+/// the lines they stand in.
 fn commands<'a>(block: &Block<'a>) -> Vec<(usize, Vec<&'a str>)> {
     let command = |(n, line): (usize, &'a str)| {
-        let line = line.strip_prefix("$ ")?;
-        // What comes before is variables, what comes after another program.
-        let words = line.split_whitespace().skip_while(|word| word.contains('='));
-        let is_own = |word: &&str| !matches!(*word, "|" | ">" | "&&" | "&" | "#");
-        let words: Vec<_> = words.take_while(is_own).collect();
-        let (first, rest) = words.split_first()?;
-        (*first == "airelays").then(|| (block.line + 1 + n, rest.to_vec()))
+        let line = match block.language {
+            "console" => line.strip_prefix("$ ")?,
+            "sh" => line,
+            _ => return None,
+        };
+        let words = own_words(line)?;
+        Some((block.line + 1 + n, words))
     };
     block.text.lines().enumerate().filter_map(command).collect()
+}
+
+/// What follows the name of this program, if `line` calls it.
+fn own_words(line: &str) -> Option<Vec<&str>> {
+    // What comes before is variables, what comes after another program.
+    let words = line.split_whitespace().skip_while(|word| word.contains('='));
+    let is_own = |word: &&str| !matches!(*word, "|" | ">" | "&&" | "&" | "#");
+    let words: Vec<_> = words.take_while(is_own).collect();
+    let (first, rest) = words.split_first()?;
+    (*first == "airelays").then(|| rest.to_vec())
+}
+
+/// The commands of this program that stand as code in sentences.
+fn spoken(text: &str) -> Vec<Vec<&str>> {
+    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    spans.filter_map(own_words).collect()
 }
 
 /// Asks the real program whether it takes `words`, and to do no more than to print its help.
@@ -191,7 +208,7 @@ fn every_toml_block_is_made_of_settings() {
 fn every_command_that_is_shown_is_one() {
     let mut wrong = Vec::new();
     for file in documents() {
-        for block in blocks(&file.text).iter().filter(|block| block.language == "console") {
+        for block in &blocks(&file.text) {
             for (line, words) in commands(block) {
                 wrong.extend(check_command(&file.path, line, &words));
             }
@@ -200,9 +217,29 @@ fn every_command_that_is_shown_is_one() {
     expect_none(&wrong);
 }
 
+/// In sentences too, and in the messages of the program, which tell people what to type.
+#[test]
+fn every_command_that_is_spoken_of_is_one() {
+    let all: Vec<_> = documents().filter(|file| file.path != "docs/reference/cli.md").collect();
+    let mut commands = BTreeMap::new();
+    for file in &all {
+        for words in spoken(&file.text) {
+            commands.entry(words).or_insert(&file.path);
+        }
+    }
+    assert!(commands.len() > 30, "{}", commands.len());
+    let wrong = commands.iter().filter_map(|(words, path)| check_command(path, 0, words));
+    expect_none(&wrong.collect::<Vec<_>>());
+}
+
 #[test]
 fn the_generated_pages_are_as_the_code_has_them() {
-    for (name, text) in reference::pages() {
+    let sources: Vec<_> = rust_files()
+        .filter(|file| file.path.starts_with("src/"))
+        .map(|f| (f.path, f.text))
+        .collect();
+    let messages = reference::messages::page(&sources, &document("docs/troubleshooting.md"));
+    for (name, text) in reference::pages().into_iter().chain([("messages", messages)]) {
         let path = format!("docs/reference/{name}.md");
         let is_same = fs::read_to_string(root().join(&path)).is_ok_and(|found| found == text);
         assert!(is_same, "{path} is out of date; `cargo xtask docs --write` rewrites it");
@@ -224,6 +261,23 @@ fn every_trouble_is_one_that_a_client_can_have() {
     let answers: Vec<_> = cells("status").into_iter().zip(cells("message")).collect();
     assert!(answers.len() > 10, "the reference has no errors");
     expect_none(&check_troubles(&document("docs/troubleshooting.md"), &answers));
+}
+
+/// What nothing prints is nothing that anybody looks for.
+#[test]
+fn every_other_trouble_is_a_message_of_the_program() {
+    const NO_MESSAGES: &[&str] = &["left-out", "x-airelays-ignored-parameters"];
+    let page = document("docs/troubleshooting.md");
+    let messages = document("docs/reference/messages.md");
+    assert!(messages.matches("[what to do]").count() > 60, "hardly anything is explained");
+    let titles = headings(&page).into_iter().zip(anchors(&page)).skip(1);
+    let unsaid = titles.filter(|(title, anchor)| {
+        let has_status = title.starts_with(|c: char| c.is_ascii_digit());
+        let is_linked = messages.contains(&format!("(../troubleshooting.md#{anchor})"));
+        !has_status && !is_linked && !NO_MESSAGES.contains(&anchor.as_str())
+    });
+    let wrong = unsaid.map(|(title, _)| format!("troubleshooting.md: nothing says `{title}`"));
+    expect_none(&wrong.collect::<Vec<_>>());
 }
 
 /// A proof that is named and does not exist is none.
@@ -326,6 +380,10 @@ fn a_planted_command_is_found() {
     let found = commands(&block);
     let expected = [(11, vec!["serve", "--prot", "80"]), (12, vec!["token", "show"]), (15, vec![])];
     assert_eq!(found, expected);
+    let pasted = Block { language: "sh", line: 1, text: "curl airelays\nairelays login\n" };
+    assert_eq!(commands(&pasted), [(3, vec!["login"])]);
+    assert!(commands(&Block { language: "text", ..pasted }).is_empty());
+    assert_eq!(spoken("Run `airelays login`, `x` or\n`airelays`."), [vec!["login"], vec![]]);
     assert!(
         check_command("a.md", 11, &found[0].1)
             .expect("wrong")
