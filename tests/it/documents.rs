@@ -16,8 +16,11 @@ use toml::Table;
 use self::markdown::{Block, anchors, blocks, headings, links};
 use crate::tidy::{File, expect_none, files, root, rust_files};
 
+/// The map for programs is written like a document, under the name that they look for.
+const MAP: &str = "llms.txt";
+
 fn documents() -> impl Iterator<Item = File> {
-    files().into_iter().filter(|file| file.has_extension("md"))
+    files().into_iter().filter(|file| file.has_extension("md") || file.path == MAP)
 }
 
 fn document(path: &str) -> String {
@@ -187,6 +190,43 @@ fn every_link_leads_somewhere() {
     let exists = |path: &str| root().join(path).exists();
     let wrong: Vec<_> = all.iter().flat_map(|file| check_links(file, &anchors, exists)).collect();
     expect_none(&wrong);
+}
+
+/// A page that is on no map is found by those who know of it.
+fn check_map(map: &File, pages: &[&str]) -> Vec<String> {
+    let listed: Vec<_> =
+        links(&map.text).into_iter().filter_map(|link| follow(&map.path, link)).collect();
+    let is_listed = |page: &str| listed.iter().any(|link| link == page);
+    let missing = pages.iter().filter(|page| !is_listed(page));
+    missing.map(|page| format!("{}: does not list {page}", map.path)).collect()
+}
+
+#[test]
+fn every_page_is_on_the_maps() {
+    let all: Vec<_> = documents().collect();
+    let is_page = |path: &&str| path.starts_with("docs/") && !path.starts_with("docs/adr/0");
+    let pages: Vec<_> = all.iter().map(|file| file.path.as_str()).filter(is_page).collect();
+    assert!(pages.len() > 15, "{pages:?}");
+    // People find the references from the pages that they belong to.
+    let plain: Vec<_> =
+        pages.iter().copied().filter(|path| !path.contains("/reference/")).collect();
+    let map = |path: &str| all.iter().find(|file| file.path == path).expect("a map");
+    let wrong = [check_map(map(MAP), &pages), check_map(map("README.md"), &plain)];
+    expect_none(&wrong.concat());
+}
+
+/// A title, a summary, and nothing in the lists but a link and a sentence about it.
+#[test]
+fn the_map_for_programs_has_its_form() {
+    let text = document(MAP);
+    let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+    assert!(lines[0].starts_with("# ") && lines[1].starts_with("> "), "{}", lines[1]);
+    let items: Vec<_> = lines.iter().filter(|line| line.starts_with("- ")).collect();
+    assert!(items.len() > 20);
+    for item in items {
+        let is_whole = item.starts_with("- [") && item.contains("): ") && item.ends_with('.');
+        assert!(is_whole, "{item}");
+    }
 }
 
 #[test]
@@ -359,6 +399,11 @@ fn planted_mistakes_are_found() {
             "docs/a.md: the link `d.md` leads nowhere",
             "docs/a.md: the link `../../e` leads nowhere",
         ]
+    );
+    let map = File { path: "docs/map.md".to_owned(), text: "[x](b.md)\n".to_owned() };
+    assert_eq!(
+        check_map(&map, &["docs/b.md", "docs/c.md"]),
+        ["docs/map.md: does not list docs/c.md"]
     );
     let keys = ["server.port".to_owned()];
     let toml = |text| check_toml("a.md", &Block { language: "toml", line: 3, text }, &keys);
