@@ -85,7 +85,7 @@ use crate::{
     sim::Simulator,
     store,
     traffic::{self, Phase, Record, Traffic, Writer},
-    transport::{self, Network, NetworkSettings},
+    transport::{self, Ear, Network, NetworkSettings},
     upstream::{
         self, Upstream,
         catalogue::{self, Catalogue},
@@ -361,9 +361,27 @@ struct Senses {
 /// When the slots cannot be used, or a setting is no address.
 pub(crate) async fn alone(config: &Arc<Config>, apart: Option<Apart>) -> Result<Relay, Error> {
     let outside = Outside::new(Beyond::Network { store: store(config), apart }, config).await?;
-    let base =
+    by_itself(config, &outside)
+}
+
+/// The same, with an ear that keeps what the upstream answers.
+///
+/// # Errors
+///
+/// As of [`alone`].
+pub(crate) async fn overheard(config: &Arc<Config>, apart: Apart) -> Result<(Relay, Ear), Error> {
+    let beyond = Beyond::Network { store: store(config), apart: Some(apart) };
+    let mut outside = Outside::new(beyond, config).await?;
+    let base = &outside.base_url;
+    let ear = Ear::new(base.strip_suffix("/codex").unwrap_or(base), Clock::system());
+    outside.transport = ear.at(outside.transport);
+    Ok((by_itself(config, &outside)?, ear))
+}
+
+fn by_itself(config: &Arc<Config>, outside: &Outside) -> Result<Relay, Error> {
+    let senses =
         Senses { clock: Clock::system(), redactor: Redactor::new(), traffic: Traffic::off() };
-    Ok(inner(config, &outside, &TaskTracker::new(), base)?.relay)
+    Ok(inner(config, outside, &TaskTracker::new(), senses)?.relay)
 }
 
 fn inner(
@@ -561,7 +579,8 @@ async fn announce(config: &Config, traffic: &Traffic) {
     traffic.record(record).await;
 }
 
-fn network(connect_timeout: Duration) -> Network {
+/// The way out, for whoever needs nothing else.
+pub(crate) fn network(connect_timeout: Duration) -> Network {
     transport::network(NetworkSettings {
         connect_timeout,
         user_agent: USER_AGENT.into(),
@@ -594,7 +613,12 @@ fn scratch() -> Result<TempDir, Error> {
         .map_err(|source| Error::System { what: "a temporary folder", source })
 }
 
-async fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
+/// A listener, which is free again when it is dropped.
+///
+/// # Errors
+///
+/// When the address is taken, or not to be had.
+pub(crate) async fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
     TcpListener::bind((host, port)).await.map_err(|source| {
         let address = format!("{host}:{port}");
         if source.kind() == io::ErrorKind::AddrInUse {

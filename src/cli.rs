@@ -7,6 +7,7 @@
 
 mod client;
 mod demo;
+mod doctor;
 mod former;
 mod init;
 mod input;
@@ -97,6 +98,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check everything that the relay needs, here and beyond
+    Doctor(doctor::Options),
     /// Show or replace the relay token
     #[command(subcommand)]
     Token(token::Command),
@@ -185,6 +188,7 @@ fn dispatch(session: &Session<'_>, command: &Command) -> Result<(), Failure> {
         Command::Login(options) => login::run(session, options),
         Command::Logout { slot, all, json } => logout::run(session, slot.as_deref(), *all, *json),
         Command::Status { json } => status::run(session, *json),
+        Command::Doctor(options) => doctor::run(session, options),
         Command::Token(command) => token::run(session, command),
         Command::Slot(command) => slot::run(session, command),
         Command::Usage { json } => slot::usage(session, *json),
@@ -226,20 +230,9 @@ impl Session<'_> {
             self.terminal.warn(&notice.to_string());
         }
         for (path, exposure) in exposed(config) {
+            let (who, mend) = exposure_in_words(&path, exposure);
             let path = config::shown(&path);
-            let who = match exposure {
-                Exposure::All => "can be changed by every user of this machine",
-                Exposure::Owner => "belongs to another user of this machine",
-                Exposure::Group => "can be changed by its group",
-                Exposure::Readers => "can be read by other users of this machine",
-            };
-            let mend = match exposure {
-                Exposure::All | Exposure::Group => "chmod go-w",
-                Exposure::Owner => "sudo chown \"$USER\"",
-                Exposure::Readers => "chmod go=",
-            };
-            let path_word = quoted(&path);
-            self.terminal.warn(&format!("{path} {who}; `{mend} {path_word}` ends that"));
+            self.terminal.warn(&format!("{path} {who}; `{mend}` ends that"));
         }
     }
 
@@ -339,6 +332,17 @@ fn exposed(config: &Config) -> Vec<(PathBuf, Exposure)> {
         (!is_meant).then_some((path, exposure))
     });
     open.collect()
+}
+
+/// What others can do to `path`, and the command that ends it.
+fn exposure_in_words(path: &Path, exposure: Exposure) -> (&'static str, String) {
+    let (who, mend) = match exposure {
+        Exposure::All => ("can be changed by every user of this machine", "chmod go-w"),
+        Exposure::Owner => ("belongs to another user of this machine", "sudo chown \"$USER\""),
+        Exposure::Group => ("can be changed by its group", "chmod go-w"),
+        Exposure::Readers => ("can be read by other users of this machine", "chmod go="),
+    };
+    (who, format!("{mend} {}", quoted(&config::shown(path))))
 }
 
 /// `word` as a shell reads it back.

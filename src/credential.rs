@@ -228,12 +228,13 @@ pub struct Claims {
 impl Claims {
     /// Reads the payload of a JWT. Nothing is known of a token that is none.
     pub fn read(jwt: &Secret) -> Self {
-        let payload = jwt.expose().split('.').nth(1).and_then(|part| BASE64.decode(part).ok());
-        payload
-            .as_deref()
-            .and_then(Object::read)
-            .map(|claims| Self::of(&claims))
-            .unwrap_or_default()
+        Self::readable(jwt).unwrap_or_default()
+    }
+
+    /// The same; `None` when it is none.
+    pub fn readable(jwt: &Secret) -> Option<Self> {
+        let payload = BASE64.decode(jwt.expose().split('.').nth(1)?).ok()?;
+        Object::read(&payload).map(|claims| Self::of(&claims))
     }
 
     fn of(claims: &Object<'_>) -> Self {

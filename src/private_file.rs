@@ -221,6 +221,25 @@ pub fn exposure(path: &Path) -> Option<Exposure> {
     }
 }
 
+/// Whether something can be written to `path`, or made in it where it is a directory.
+///
+/// # Errors
+///
+/// When it cannot, and why not.
+pub fn writable(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?)
+}
+
+/// How many bytes the file system of `path` has room for.
+///
+/// # Errors
+///
+/// When there is nothing at `path`, or the system does not say.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 /// The content of `path`, or `None` when there is no such file.
 ///
 /// # Errors

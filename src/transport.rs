@@ -13,6 +13,7 @@
 //! Not here: deadlines for answers and for silence (`upstream`, `auth`), what an answer means.
 
 mod connecting;
+mod heard;
 
 use std::{
     net::IpAddr,
@@ -29,6 +30,7 @@ use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use connecting::Timing;
 pub use connecting::timed;
+pub use heard::{Ear, Heard};
 
 /// Any error, for whoever only passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -9,6 +9,7 @@
 //! Not here: sending again (`relay`), what a client is told (`api::error`), events (`wire`).
 
 pub mod catalogue;
+pub mod contract;
 pub mod failure;
 pub mod inference;
 pub mod resets;

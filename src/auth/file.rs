@@ -19,6 +19,7 @@ use super::{
     vault::{Place, Storage, Unopened, Vault},
 };
 use crate::{
+    credential::Tokens,
     keyring::NoKeyring,
     private_file::{self, Lock, Reserved},
 };
@@ -165,6 +166,15 @@ impl Store {
     /// When the file cannot be read or opened, or holds no login.
     pub fn describe(&self) -> Result<Option<StoredLogin>, ReadError> {
         Ok(self.load()?.map(|found| found.describe()))
+    }
+
+    /// What credentials are made of, to be looked at. `None` when there is no login.
+    ///
+    /// # Errors
+    ///
+    /// As of [`describe`](Self::describe).
+    pub fn tokens(&self) -> Result<Option<Tokens>, ReadError> {
+        Ok(self.load()?.map(|found| found.record.tokens))
     }
 
     /// Whether it holds a login of the person and workspace that `other` is of.
@@ -378,10 +388,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{
-        credential::{AccountId, Tokens},
-        secret::Secret,
-    };
+    use crate::{credential::AccountId, secret::Secret};
 
     fn login(account: &str, refresh: &str) -> Record {
         let refresh = Some(Secret::new(refresh));

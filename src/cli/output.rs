@@ -75,6 +75,9 @@ pub enum Failure {
     Slots(#[from] RosterError),
     #[error(transparent)]
     Relay(#[from] NoAnswer),
+    /// Told already, in the report.
+    #[error("something is wrong")]
+    Unwell,
     /// Something that the owner wrote, or wants, that cannot be.
     #[error("{0}")]
     Odd(String),
@@ -111,6 +114,7 @@ impl Failure {
             | Self::SignOut(_)
             | Self::Slots(_)
             | Self::Relay(_)
+            | Self::Unwell
             | Self::Odd(_)
             | Self::App(_) => None,
         }
@@ -146,6 +150,7 @@ pub fn exit_code(failure: &Failure) -> ExitCode {
         | Failure::SignOut(_)
         | Failure::Slots(_)
         | Failure::Relay(_)
+        | Failure::Unwell
         | Failure::Odd(_)
         | Failure::App(
             app::Error::Listen { .. }
@@ -258,6 +263,9 @@ impl Terminal {
 
     /// Why the command failed, with all its causes.
     pub fn complain(&self, failure: &Failure) {
+        if matches!(failure, Failure::Unwell) {
+            return;
+        }
         if let Failure::Settings(Problems { notices, .. }) = failure {
             for notice in notices {
                 self.warn(&notice.to_string());
@@ -306,14 +314,37 @@ pub struct Report {
 
 #[derive(Debug)]
 pub struct Section {
+    /// Empty for one that goes on with an earlier one.
     name: Cow<'static, str>,
     lines: Vec<Line>,
 }
 
 #[derive(Debug)]
 enum Line {
-    Field { label: String, value: Option<String>, tone: Tone },
+    Field {
+        label: String,
+        value: Option<String>,
+        tone: Tone,
+    },
     Step(String),
+    Check {
+        label: String,
+        text: String,
+        mark: Mark,
+    },
+    /// What belongs to the check above it.
+    Detail(String),
+    /// What to do about the check above it.
+    Mend(String),
+}
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Fine,
+    Doubtful,
+    Wrong,
+    Skipped,
 }
 
 /// How a value is meant.
@@ -368,7 +399,9 @@ impl Report {
             title => paint(title, "1;36") + "\n",
         };
         for section in &self.sections {
-            out.extend(["\n", &paint(&visible(&section.name), "1"), "\n"]);
+            if !section.name.is_empty() {
+                out.extend(["\n", &paint(&visible(&section.name), "1"), "\n"]);
+            }
             for (index, line) in section.lines.iter().enumerate() {
                 let line = match line {
                     Line::Field { label, value, tone } => {
@@ -377,6 +410,15 @@ impl Report {
                         format!("  {} {}\n", paint(&label, "2"), paint(&value, tone.code()))
                     }
                     Line::Step(step) => format!("  {}. {}\n", index + 1, visible(step)),
+                    Line::Check { label, text, mark } => {
+                        let (sign, code) = mark.shown();
+                        let label = paint(&format!("{label:<16}"), "2");
+                        format!("  {} {label} {}\n", paint(sign, code), visible(text))
+                    }
+                    Line::Detail(text) => {
+                        format!("{:21}{}\n", "", paint(&visible(text), "2"))
+                    }
+                    Line::Mend(text) => format!("{:21}→ {}\n", "", visible(text)),
                 };
                 out.push_str(&line);
             }
@@ -402,6 +444,27 @@ impl Section {
         self
     }
 
+    /// How something that was looked at came out.
+    #[must_use]
+    pub fn check(mut self, mark: Mark, label: impl Into<String>, text: impl Into<String>) -> Self {
+        self.lines.push(Line::Check { label: label.into(), text: text.into(), mark });
+        self
+    }
+
+    /// What belongs to the check above it.
+    #[must_use]
+    pub fn detail(mut self, text: impl Into<String>) -> Self {
+        self.lines.push(Line::Detail(text.into()));
+        self
+    }
+
+    /// What to do about the check above it.
+    #[must_use]
+    pub fn mend(mut self, text: impl Into<String>) -> Self {
+        self.lines.push(Line::Mend(text.into()));
+        self
+    }
+
     /// A field that may be unknown.
     #[must_use]
     pub fn maybe(self, label: impl Into<String>, value: Option<&str>) -> Self {
@@ -413,6 +476,18 @@ impl Section {
     pub fn yes(self, label: impl Into<String>, is_so: bool) -> Self {
         let (word, tone) = if is_so { ("yes", Tone::Good) } else { ("no", Tone::Warn) };
         self.toned(label, word, tone)
+    }
+}
+
+impl Mark {
+    /// Its sign, and the code of its color.
+    fn shown(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Fine => ("✓", "32"),
+            Self::Doubtful => ("!", "33"),
+            Self::Wrong => ("✗", "31"),
+            Self::Skipped => ("·", "2"),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! One prompt to one slot, whatever the choice would be: the owner wants to know whether it serves.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Asked, Refused, Relay, cut_short, story::Story};
@@ -7,13 +9,18 @@ use crate::{
     clock,
     id::RequestId,
     slot::SlotId,
-    upstream::failure::{ErrorFields, Failure, Fault, Refusal, classify_event},
+    upstream::{
+        catalogue::Models,
+        failure::{ErrorFields, Failure, Fault, Refusal, classify_event},
+    },
     wire::{
         reject::Reject,
         reply::{End, Progress, Reader, chat},
         request::{self, Options, Translated},
     },
 };
+
+const LEAST_PROMPT: &str = "Reply with exactly pong";
 
 /// What a slot answered.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -27,6 +34,8 @@ pub struct Said {
 struct Body<'a> {
     model: &'a str,
     messages: [Message<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +75,29 @@ impl Relay {
             Some(model) => model.to_owned(),
             None => self.usual_model(id).await?,
         };
-        let request = translated(&model, prompt)?;
+        self.ask_alone(id, model, None, prompt).await
+    }
+
+    /// Asks `id` alone for as little as can be asked for: the smallest model and its least effort.
+    ///
+    /// # Errors
+    ///
+    /// As of [`try_out`](Self::try_out).
+    pub async fn try_out_least(&self, id: &SlotId) -> Result<Said, Refused> {
+        let models = self.models_of_slot(id).await?;
+        let smallest = models.smallest().ok_or_else(no_model)?;
+        let effort = smallest.reasoning_levels.first().map(String::as_str);
+        self.ask_alone(id, smallest.slug.clone(), effort, LEAST_PROMPT).await
+    }
+
+    async fn ask_alone(
+        &self,
+        id: &SlotId,
+        model: String,
+        effort: Option<&str>,
+        prompt: &str,
+    ) -> Result<Said, Refused> {
+        let request = translated(&model, effort, prompt)?;
         let bytes = clock::random().map_err(|error| odd(error.to_string()))?;
         let only = Some(id.clone());
         let asked = Asked {
@@ -81,12 +112,15 @@ impl Relay {
     }
 
     async fn usual_model(&self, id: &SlotId) -> Result<String, Refused> {
+        let models = self.models_of_slot(id).await?;
+        let first = models.entries.iter().min_by_key(|model| model.priority.unwrap_or(i64::MAX));
+        first.map(|model| model.slug.clone()).ok_or_else(no_model)
+    }
+
+    async fn models_of_slot(&self, id: &SlotId) -> Result<Arc<Models>, Refused> {
         let account = self.slots.account(id);
         let account = account.ok_or_else(|| odd("there is no such slot".to_owned()))?;
-        let models = self.models_of(id, &account).await?;
-        let first = models.entries.iter().min_by_key(|model| model.priority.unwrap_or(i64::MAX));
-        let first = first.map(|model| model.slug.clone());
-        first.ok_or_else(|| odd("its account lists no model".to_owned()))
+        self.models_of(id, &account).await
     }
 
     async fn heard(&self, asked: Asked, model: &str) -> Result<String, Refused> {
@@ -122,9 +156,9 @@ impl Relay {
     }
 }
 
-fn translated(model: &str, prompt: &str) -> Result<Translated, Refused> {
-    let message = Message { role: "user", content: prompt };
-    let body = serde_json::to_vec(&Body { model, messages: [message] });
+fn translated(model: &str, effort: Option<&str>, prompt: &str) -> Result<Translated, Refused> {
+    let messages = [Message { role: "user", content: prompt }];
+    let body = serde_json::to_vec(&Body { model, messages, reasoning_effort: effort });
     let body = body.map_err(|error| odd(error.to_string()))?;
     let refusal = |reject: Reject| Refusal {
         status: 400,
@@ -142,6 +176,10 @@ fn text_of(completion: &chat::Completion, end: &End) -> Result<String, Refused> 
     let answer = answer.map_err(|error| odd(error.to_string()))?;
     let first = answer.choices.into_iter().next();
     Ok(first.and_then(|choice| choice.message.content).unwrap_or_default())
+}
+
+fn no_model() -> Refused {
+    odd("its account lists no model".to_owned())
 }
 
 fn odd(message: String) -> Refused {

@@ -88,6 +88,9 @@ const NEEDED: &[(&str, &[u8])] = &[
     ("truncation_policy", b"{"),
 ];
 
+/// What the names of models have in them that are meant to be small and cheap.
+const SMALL: [&str; 3] = ["nano", "mini", "luna"];
+
 /// Sizes in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContextWindow {
@@ -109,7 +112,6 @@ pub struct Supports {
 pub struct Models {
     pub entries: Vec<Model>,
     /// How many entries could not be read.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the status; the log has it"))]
     pub n_skipped: usize,
     pub etag: Option<String>,
 }
@@ -130,9 +132,23 @@ impl Models {
     pub fn find(&self, slug: &str) -> Option<&Model> {
         self.entries.iter().find(|model| model.slug.eq_ignore_ascii_case(slug))
     }
+
+    /// The one that seems to cost the least, as far as names and order tell.
+    pub fn smallest(&self) -> Option<&Model> {
+        let is_small = |model: &Model| SMALL.iter().any(|word| model.slug.contains(word));
+        let rank = |model: &&Model| {
+            (model.is_listed(), is_small(model), model.priority.unwrap_or(i64::MIN))
+        };
+        self.entries.iter().max_by_key(rank)
+    }
 }
 
 impl Model {
+    /// Whether the upstream offers it to people.
+    pub fn is_listed(&self) -> bool {
+        self.visibility.as_deref() == Some("list")
+    }
+
     fn read(raw: &RawValue) -> Option<Self> {
         let entry = Object::read(raw.get().as_bytes())?;
         let texts = |name| -> Vec<String> {

@@ -4,7 +4,7 @@
 use std::{fmt, str::FromStr};
 
 /// What an effort may be called, lowest first. Which of them a model takes is the upstream's to say.
-const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"];
+pub const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"];
 
 const SUGGESTIONS: usize = 5;
 /// Shorter common beginnings say nothing: every name begins with `gpt`.
