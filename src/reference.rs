@@ -7,6 +7,7 @@
 //! Not here: explanations, which are the other documents.
 
 mod commands;
+mod contract;
 mod errors;
 pub mod messages;
 pub mod parameters;
@@ -21,6 +22,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
     vec![
         ("cli", commands::page()),
         ("config", settings::page()),
+        ("contract", contract::page()),
         ("environment", settings::environment_page()),
         ("errors", errors::page()),
         ("routes", routes::page()),

@@ -8,6 +8,7 @@ mod command_line;
 mod compaction;
 mod connect;
 mod conversations;
+mod doctor;
 mod documents;
 mod failures;
 mod field;

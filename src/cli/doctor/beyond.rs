@@ -202,7 +202,7 @@ impl Patient {
     async fn usage(&self, relay: &Relay) -> Check {
         const NAME: &str = "usage";
         let Ok(refreshed) = timeout(ASK, relay.refresh_usage(Some(&self.id))).await else {
-            return late(NAME);
+            return Check { status: Status::Warn, ..late(NAME) };
         };
         let refused = refreshed.into_iter().find_map(|refreshed| refreshed.outcome.err());
         if let Some(refused) = refused {

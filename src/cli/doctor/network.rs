@@ -31,7 +31,7 @@ pub async fn signs(config: &Config) -> (Vec<Check>, bool) {
     let is_reached = upstream.is_ok();
     let checks = vec![
         reached("upstream", &config.base_url, upstream),
-        reached("sign_in_server", &config.issuer_base_url, issuer),
+        reached("issuer", &config.issuer_base_url, issuer),
         time,
     ];
     (checks, is_reached)
@@ -102,8 +102,36 @@ fn clock(theirs: Timestamp, ours: Timestamp) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use http::Response;
+    use tower::service_fn;
+
     use super::*;
-    use crate::cli::doctor::Status;
+    use crate::{cli::doctor::Status, transport::local};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_does_not_answer_is_not_waited_for_long() {
+        let silent = service_fn(async |_: Request<Full<Bytes>>| {
+            std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>().await
+        });
+        let start = Instant::now();
+        let sign = sign(&local(silent), "http://127.0.0.1/models".to_owned()).await;
+        assert_eq!(start.elapsed(), REACH);
+        let check = reached("upstream", "http://127.0.0.1:1/backend-api/codex", sign);
+        let text = "127.0.0.1:1 cannot be reached: no answer within 5 seconds";
+        assert_eq!((check.status, &*check.message), (Status::Fail, text));
+    }
+
+    #[tokio::test]
+    async fn a_page_for_browsers_is_no_answer_to_rely_on() {
+        let edge = service_fn(async |_: Request<Full<Bytes>>| {
+            let answer = Response::builder().status(403).header("cf-mitigated", "challenge");
+            Ok::<_, Infallible>(answer.body(Full::new(Bytes::new())).expect("an answer"))
+        });
+        let sign = sign(&local(edge), "https://up.example/models".to_owned()).await;
+        assert_eq!(reached("upstream", "https://up.example/x", sign).status, Status::Warn);
+    }
 
     #[test]
     fn a_clock_may_be_off_by_a_minute() {

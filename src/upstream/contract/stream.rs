@@ -173,6 +173,15 @@ impl Contract {
         if !said.is_empty() {
             self.broken(Assumption::StreamDeltas, "no `response.output_text.done` follows");
         }
+        let comes_in_parts = events.iter().any(|event| {
+            matches!(
+                event.kind,
+                EventKind::TextDelta | EventKind::TextDone | EventKind::RefusalDelta
+            )
+        });
+        if !comes_in_parts && events.iter().any(is_message) {
+            self.broken(Assumption::StreamDeltas, "there are none");
+        }
     }
 
     fn completed(&mut self, data: &[u8]) {
@@ -216,6 +225,13 @@ impl Contract {
             lacking.map_or_else(String::new, |(_, name)| format!("`{name}` is not there"))
         });
     }
+}
+
+/// Whether it holds a whole message.
+fn is_message(event: &Event<'_>) -> bool {
+    let item = event.data.as_ref().and_then(|data| data.object("item"));
+    let kind = item.and_then(|item| item.text("type"));
+    event.kind == EventKind::ItemDone && kind.as_deref() == Some("message")
 }
 
 fn has_item(event: &Event<'_>) -> bool {

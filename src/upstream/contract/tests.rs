@@ -287,6 +287,12 @@ fn a_changed_stream_is_named() {
             "response.queued",
             &["stream.items: 0 announced and 1 done"],
         ),
+        ("response.output_text.", "response.refusal.", &[]),
+        (
+            "response.output_text.",
+            "response.content_part.",
+            &["stream.known: new: `response.content_part.delta`", "stream.deltas: there are none"],
+        ),
         ("response.completed", "response.failed", &[]),
         ("response.completed", "response.queued", &["stream.terminal: it ends without"]),
         (r#""output":[]"#, r#""output":[{},{}]"#, &["stream.output: it has 2 items"]),
