@@ -562,6 +562,32 @@ mod tests {
     }
 
     #[test]
+    fn a_check_says_what_belongs_to_it_and_what_to_do() {
+        let first = Section::new("Relay")
+            .check(Mark::Fine, "port", "127.0.0.1:8080 is free")
+            .check(Mark::Wrong, "login slot-2", "there is none")
+            .mend("airelays login");
+        let more = Section::new("")
+            .check(Mark::Doubtful, "usage", "spent")
+            .detail("codex\x1b[2J")
+            .check(Mark::Skipped, "request", "not sent");
+        let report = Report::new("AIRelays Doctor").section(first).section(more);
+        expect![[r#"
+            AIRelays Doctor
+
+            Relay
+              ✓ port             127.0.0.1:8080 is free
+              ✗ login slot-2     there is none
+                                 → airelays login
+              ! usage            spent
+                                 codex\u{1b}[2J
+              · request          not sent
+        "#]]
+        .assert_eq(&report.render(false));
+        assert!(report.render(true).contains("  \u{1b}[31m✗\u{1b}[0m \u{1b}[2mlogin slot-2    "));
+    }
+
+    #[test]
     fn colors_are_the_documented_ones_and_do_not_move_the_columns() {
         let colored = report().render(true);
         expect![[r#"

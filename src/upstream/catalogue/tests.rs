@@ -158,6 +158,28 @@ fn entries_are_read_one_by_one() {
     }
 }
 
+#[test]
+fn the_smallest_is_offered_and_small_by_name_or_else_the_last() {
+    let models = |entries: &[(&str, &str, i64)]| {
+        let entry = |(slug, visibility, priority): &(&str, &str, i64)| {
+            format!(r#"{{"slug":"{slug}","visibility":"{visibility}","priority":{priority}}}"#)
+        };
+        let entries = entries.iter().map(entry).collect::<Vec<_>>().join(",");
+        Models::read(format!(r#"{{"models":[{entries}]}}"#).as_bytes(), None).expect("a list")
+    };
+    let small = [("g-sol", "list", 9), ("g-luna", "list", 3), ("g5-mini", "hide", 4)];
+    let plain = [("g-sol", "list", 1), ("g-terra", "list", 7), ("g-review", "hide", 43)];
+    for (entries, expected) in [
+        (&small[..], Some("g-luna")),
+        (&plain[..], Some("g-terra")),
+        (&small[2..], Some("g5-mini")),
+        (&[][..], None),
+    ] {
+        let models = models(entries);
+        assert_eq!(models.smallest().map(|model| &*model.slug), expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_first_requests_make_one_fetch() {
     let setup = Setup::new(Mode::Slow(Duration::from_secs(1)));

@@ -74,7 +74,8 @@ fn heard(path: &str, head: &str, body: &str) -> Heard {
 fn stream(lines: &str) -> String {
     let event = |line: &str| match line.split_once(" {") {
         Some((name, rest)) if !name.is_empty() && !name.ends_with(':') => {
-            format!("event: {name}\ndata: {{\"type\":\"{name}\",{rest}\n\n")
+            let comma = if rest == "}" { "" } else { "," };
+            format!("event: {name}\ndata: {{\"type\":\"{name}\"{comma}{rest}\n\n")
         }
         Some(_) | None => format!("{line}\n\n"),
     };
@@ -263,6 +264,7 @@ fn a_changed_stream_is_named() {
                 "stream.numbers: not as far as `response.in_progress`",
             ][..],
         ),
+        ("response.in_progress {", "codex.keepalive {}\nresponse.in_progress {", &[]),
         (
             "response.content_part.added",
             "response.thing.added",
