@@ -319,6 +319,17 @@ async fn settings_and_files_are_told_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_slots_that_cannot_be_read_is_told_once() {
+    let place = home().await;
+    write(&place.home.path().join(".airelays/slots.json"), "{");
+    let found = found(doctor(&place, "")).await;
+    assert_eq!(found.code, Some(1));
+    assert_eq!(found.odd(), ["slots fail", "login skip", "contract_all skip"]);
+    let step = "mend the file, or move it away";
+    assert_eq!(found.document["next_steps"], serde_json::json!([step]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_slot_has_its_own_lines() {
     let place = home().await;
     for (number, account) in [(2, "spent"), (3, "third")] {

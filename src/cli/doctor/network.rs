@@ -63,7 +63,7 @@ async fn sign(way: &Transport, uri: String) -> Result<Sign, String> {
 }
 
 /// What it came from in the end; what lies between is about how the client is built.
-fn root(error: &dyn Error) -> String {
+pub fn root(error: &dyn Error) -> String {
     let mut root = error;
     while let Some(source) = root.source() {
         root = source;

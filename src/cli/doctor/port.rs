@@ -8,7 +8,7 @@ use http_body_util::Full;
 use serde::Deserialize;
 use tower::ServiceExt;
 
-use super::Check;
+use super::{Check, network::root};
 use crate::{
     app,
     cli::{
@@ -61,14 +61,10 @@ enum There {
 
 pub async fn checks(session: &Session<'_>, config: &Config) -> Vec<Check> {
     let (running, is_running) = running(session, config).await;
-    let there = there(config).await;
-    let address = address(config);
     let mut checks = vec![running];
-    if address.is_some() {
-        let address = address.unwrap_or_default();
-        checks.push(port(&there, is_running, &address).unwrap_or_else(|check| {
-            check.step(session.command("airelays serve --port 0")).step("or end what listens there")
-        }));
+    if let Some(address) = address(config) {
+        let elsewhere = session.command("airelays serve --port 0");
+        checks.push(port(&there(config).await, is_running, &address, &elsewhere));
     }
     checks
 }
@@ -122,29 +118,31 @@ fn alive(version: &str, log: &Log) -> Check {
     Check::pass(NAME, format!("version {version} runs"))
 }
 
-/// What that means for a relay. An error where something stands in its way.
-fn port(there: &There, is_running: bool, address: &str) -> Result<Check, Check> {
+/// What that means for a relay. `elsewhere` is how it is started at another address.
+fn port(there: &There, is_running: bool, address: &str, elsewhere: &str) -> Check {
     const NAME: &str = "port";
+    let taken =
+        |text: String| Check::fail(NAME, text).step(elsewhere).step("or end what listens there");
     match (there, is_running) {
-        (There::Relay { .. }, true) => Ok(Check::pass(NAME, format!("it answers at {address}"))),
-        (There::Relay { version }, false) => Err(Check::fail(
-            NAME,
-            format!("a relay of another data directory (version {version}) has {address}"),
-        )),
-        (There::Free, false) => Ok(Check::pass(NAME, format!("{address} is free"))),
+        (There::Relay { .. }, true) => Check::pass(NAME, format!("it answers at {address}")),
+        (There::Relay { version }, false) => {
+            taken(format!("a relay of another data directory (version {version}) has {address}"))
+        }
+        (There::Free, false) => Check::pass(NAME, format!("{address} is free")),
         (There::Free, true) => {
             let text = format!("nobody listens at {address}: the relay was told another address");
-            Ok(Check::pass(NAME, text))
+            Check::pass(NAME, text)
         }
         // One that speaks TLS, or that this machine's own address is not for.
         (There::Taken, true) => {
-            Ok(Check::pass(NAME, format!("{address} is taken, by the relay as it seems")))
+            Check::pass(NAME, format!("{address} is taken, by the relay as it seems"))
         }
         (There::Taken, false) => {
-            Err(Check::fail(NAME, format!("{address} is in use: another program listens there")))
+            taken(format!("{address} is in use: another program listens there"))
         }
         (There::Unusable(why), _) => {
-            Err(Check::fail(NAME, format!("{address} cannot be used: {why}")))
+            Check::fail(NAME, format!("nobody can listen at {address}: {why}"))
+                .step("see server.host and server.port in the settings")
         }
     }
 }
@@ -165,7 +163,7 @@ async fn there(config: &Config) -> There {
     match app::bind(&server.host, server.port).await {
         Ok(_) => There::Free,
         Err(app::Error::InUse { .. }) => There::Taken,
-        Err(error) => There::Unusable(chain(&error)),
+        Err(error) => There::Unusable(root(&error)),
     }
 }
 
@@ -203,8 +201,7 @@ mod tests {
             (There::Taken, false, Status::Fail),
             (There::Unusable("no such address".to_owned()), false, Status::Fail),
         ] {
-            let check = port(&there, is_running, "127.0.0.1:8080");
-            let check = check.unwrap_or_else(|check| check);
+            let check = port(&there, is_running, "127.0.0.1:8080", "elsewhere");
             assert_eq!(check.status, status, "{there:?}, {is_running}");
         }
     }
