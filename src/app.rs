@@ -486,7 +486,7 @@ fn parts(
         },
         answers: Answers { dialogues: dialogues.clone(), background },
         conversations: Conversations { dialogues },
-        files: Files { store: kept, max_file: config.uploads.max_upload_bytes },
+        files: Files { store: kept.clone(), max_file: config.uploads.max_upload_bytes },
         subscription: Subscription { relay: relay.clone(), clock: clock.clone() },
         models: Models {
             relay,
@@ -498,6 +498,7 @@ fn parts(
             limits,
             clock,
             traffic,
+            store: kept,
             requires_token: config.security.require_bearer_auth,
         },
     }

@@ -21,7 +21,10 @@ mod schema;
 mod tests;
 mod worker;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
@@ -62,6 +65,32 @@ impl Settings {
     fn database(&self) -> PathBuf {
         self.dir.join(Self::DATABASE)
     }
+
+    fn is_anything_there(&self) -> bool {
+        self.database().exists() || self.dir.join(former::DATABASE).exists()
+    }
+}
+
+/// Looks through the database in the data directory `dir`, if there is one, without changing it.
+///
+/// # Errors
+///
+/// When it cannot be opened, is damaged, or was written by a newer release.
+pub fn look(dir: &Path, now: i64) -> Result<Option<Figures>, Unavailable> {
+    let path = dir.join(Settings::DATABASE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let db = schema::reader(&path)?;
+    schema::check(&db)?;
+    schema::check_version(&db)?;
+    figures(&db, now).map(Some).map_err(Unavailable::from)
+}
+
+fn figures(db: &Connection, now: i64) -> rusqlite::Result<Figures> {
+    let (files, file_bytes) = files::figures(db, now)?;
+    let (conversations, answers) = (conversations::count(db)?, answers::count(db)?);
+    Ok(Figures { files, file_bytes, conversations, answers })
 }
 
 /// Why the store cannot be used now.
@@ -229,16 +258,19 @@ impl Store {
     /// When the store cannot be used, as of everything here.
     pub async fn figures(&self) -> Result<Figures, Unavailable> {
         let now = self.0.clock.unix();
-        self.read(move |db| {
-            let (files, file_bytes) = files::figures(db, now)?;
-            Ok(Figures {
-                files,
-                file_bytes,
-                conversations: conversations::count(db)?,
-                answers: answers::count(db)?,
-            })
-        })
-        .await
+        self.read(move |db| figures(db, now)).await
+    }
+
+    /// The same, without making a store where nothing was ever kept.
+    ///
+    /// # Errors
+    ///
+    /// As of [`figures`](Self::figures).
+    pub async fn figures_so_far(&self) -> Result<Figures, Unavailable> {
+        if self.0.worker.is_open() || self.0.settings.is_anything_there() {
+            return self.figures().await;
+        }
+        Ok(Figures::default())
     }
 
     /// Does `work` on the one connection that writes. It is on the disk when this returns, or was

@@ -10,6 +10,7 @@ use crate::{
     api::{error::ApiError, exchange::Exchange, json},
     clock::Clock,
     limit::{Client, Limits},
+    store::Store,
     traffic::Traffic,
 };
 
@@ -76,6 +77,7 @@ pub struct Status {
     pub limits: Limits,
     pub clock: Clock,
     pub traffic: Traffic,
+    pub store: Store,
     pub requires_token: bool,
 }
 
@@ -100,6 +102,7 @@ struct Document<'a> {
     auth: &'a RawValue,
     relay: &'a RawValue,
     security: Security,
+    storage: Storage,
     traffic_log: Log,
     supported_routes: &'static [&'static str],
 }
@@ -129,6 +132,34 @@ struct You {
     active_requests: u32,
     failed_auth_attempts: u32,
     blocked_for_seconds: u64,
+}
+
+/// What is kept for clients.
+#[derive(Default, Serialize)]
+struct Storage {
+    available: bool,
+    file_count: i64,
+    total_bytes: i64,
+    conversation_count: i64,
+    response_count: i64,
+    /// Why it cannot be used.
+    error: Option<String>,
+}
+
+impl Storage {
+    async fn of(store: &Store) -> Self {
+        match store.figures_so_far().await {
+            Ok(kept) => Self {
+                available: true,
+                file_count: kept.files,
+                total_bytes: kept.file_bytes,
+                conversation_count: kept.conversations,
+                response_count: kept.answers,
+                error: None,
+            },
+            Err(error) => Self { error: Some(error.to_string()), ..Self::default() },
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -170,6 +201,7 @@ async fn show(State(status): State<Status>, exchange: Exchange) -> Result<Respon
                 blocked_for_seconds: you.blocked_for.map_or(0, |wait| wait.as_secs()),
             },
         },
+        storage: Storage::of(&status.store).await,
         traffic_log: Log {
             records_written: log.lines_written,
             records_lost: log.lines_lost,

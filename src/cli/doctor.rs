@@ -7,8 +7,6 @@
 //! **Invariant:** nothing that is printed says whose account it is.
 //!
 //! **Invariant:** the whole command is bounded in time, whatever does not answer.
-//!
-//! Not here: a database of what the relay keeps; a line of `here::checks` is the place for it.
 
 mod beyond;
 mod here;

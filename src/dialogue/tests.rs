@@ -46,6 +46,7 @@ async fn a_turn_is_kept_whole_or_not_at_all() {
     all.store.delete_conversation(&id).await.expect("deleted");
     let gone = all.end(&turn, answer("resp_3")).await.expect_err("gone");
     assert!(matches!(gone, TurnError::Gone), "{gone:?}");
+    drop(turn);
     let unknown = all.begin(&in_conversation(&id)).await.expect_err("unknown");
     assert!(matches!(unknown, TurnError::NoConversation { .. }), "{unknown:?}");
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{id::hex, object::Object, private_file};
 
-const DATABASE: &str = "state.sqlite3";
+pub const DATABASE: &str = "state.sqlite3";
 const UPLOADS: &str = "uploads";
 /// What `SQLite` leaves beside a database that is open or was not closed.
 const COMPANIONS: [&str; 3] = ["", "-journal", "-wal"];

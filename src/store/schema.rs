@@ -148,12 +148,17 @@ pub fn check(db: &Connection) -> Result<(), Unavailable> {
     Err(Unavailable { what: What::Damaged, source: Some(std::sync::Arc::new(source)) })
 }
 
-fn migrate(db: &mut Connection) -> Result<(), Unavailable> {
+/// Refuses a database of a newer release; the number of steps that it has behind it.
+pub fn check_version(db: &Connection) -> Result<u32, Unavailable> {
     let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let is_known = usize::try_from(version).is_ok_and(|version| version <= MIGRATIONS.len());
+    if is_known { Ok(version) } else { Err(Unavailable::because(What::Newer)) }
+}
+
+fn migrate(db: &mut Connection) -> Result<(), Unavailable> {
+    let version = check_version(db)?;
     let known = usize::try_from(version).unwrap_or(usize::MAX);
-    let Some(missing) = MIGRATIONS.get(known..) else {
-        return Err(Unavailable::because(What::Newer));
-    };
+    let missing = MIGRATIONS.get(known..).unwrap_or_default();
     for (migration, version) in missing.iter().zip(version + 1..) {
         let step = db.transaction()?;
         step.execute_batch(migration)?;

@@ -8,6 +8,7 @@ mod command_line;
 mod compaction;
 mod connect;
 mod conversations;
+mod crashes;
 mod doctor;
 mod documents;
 mod failures;
@@ -27,7 +28,6 @@ mod naming;
 mod processes;
 mod redirects;
 mod requests;
-
 mod sign_in;
 mod slots;
 mod soak;

@@ -145,7 +145,7 @@ fn kills() -> u64 {
 }
 
 /// A number below `end` that looks like chance and is the same in every run.
-fn some(seed: u64, end: u64) -> u64 {
+pub fn some(seed: u64, end: u64) -> u64 {
     let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed ^ (mixed >> 27)) % end

@@ -13,9 +13,9 @@ use crate::harness::{
 const BOUNDARY: &str = "a-boundary";
 
 /// One field of a form: its name, the name of its file, its type, and what it holds.
-type Field<'a> = (&'a str, Option<&'a str>, &'a str, &'a [u8]);
+pub type Field<'a> = (&'a str, Option<&'a str>, &'a str, &'a [u8]);
 
-fn form(fields: &[Field<'_>]) -> Vec<u8> {
+pub fn form(fields: &[Field<'_>]) -> Vec<u8> {
     let mut form = Vec::new();
     for (name, file, kind, content) in fields {
         let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
@@ -30,14 +30,14 @@ fn form(fields: &[Field<'_>]) -> Vec<u8> {
     form
 }
 
-fn upload(path: &str, fields: &[Field<'_>]) -> Ask {
+pub fn upload(path: &str, fields: &[Field<'_>]) -> Ask {
     Ask::new("POST", path)
         .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
         .body(form(fields))
         .bearer(TOKEN)
 }
 
-fn file<'a>(name: &'a str, kind: &'a str, content: &'a [u8]) -> Field<'a> {
+pub fn file<'a>(name: &'a str, kind: &'a str, content: &'a [u8]) -> Field<'a> {
     ("file", Some(name), kind, content)
 }
 

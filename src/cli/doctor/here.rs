@@ -5,10 +5,12 @@ use std::path::Path;
 use super::Check;
 use crate::{
     cli::{Session, exposed, exposure_in_words},
+    clock::Clock,
     config::{Config, Origin, shown},
     describe::Present,
     private_file::{self, Exposure},
     roster::RosterError,
+    store::{self, Figures, What},
     transport::chain,
 };
 
@@ -33,6 +35,7 @@ pub fn checks(session: &Session<'_>) -> (Vec<Check>, Option<Config>) {
     checks.extend(config.notices.iter().map(|it| Check::warn("settings", it.to_string())));
     checks.extend(files(session, &config));
     checks.extend(disk(&config));
+    checks.push(storage(&config));
     checks.push(relay_token(session, &config));
     checks.extend(slots(&config));
     (checks, Some(config))
@@ -96,6 +99,29 @@ fn unwritable(dir: &Path) -> Option<Check> {
     let error = private_file::writable(dir).err()?;
     let text = format!("{} cannot be written to: {error}", shown(dir));
     Some(Check::fail("files", text).step("see to whom it belongs, and its mode"))
+}
+
+/// What is kept for clients, if anything is.
+fn storage(config: &Config) -> Check {
+    const NAME: &str = "storage";
+    match store::look(&config.paths.data_dir, Clock::system().unix()) {
+        Ok(None) => Check::pass(NAME, "nothing is kept for clients"),
+        Ok(Some(kept)) => {
+            let Figures { files, conversations, answers, .. } = kept;
+            let text = format!(
+                "the database is sound: {files} files, {conversations} conversations, \
+                 {answers} answers"
+            );
+            Check::pass(NAME, text)
+        }
+        Err(error) => Check::fail(NAME, error.to_string()).step(match error.what {
+            What::Damaged => "move relay.sqlite3 away, or put a copy of it back",
+            What::Newer => "use the newer release that has written it",
+            What::Full | What::Busy | What::ContentMissing | What::Refused | What::Ending => {
+                "see who else uses or owns relay.sqlite3; models can be used meanwhile"
+            }
+        }),
+    }
 }
 
 /// Room for a renewed login, and for the traffic log.

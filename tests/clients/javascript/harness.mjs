@@ -83,11 +83,11 @@ class Simulator {
 }
 
 /** A test body with a relay of its own: `withRelay(async ({ client, sim, connect }) => ..)`. */
-export function withRelay(body) {
+export function withRelay(body, more = []) {
   return async () => {
     const home = await mkdtemp(join(tmpdir(), "airelays-js-"));
     // The system chooses the ports, and the relay says which they are.
-    const args = ["serve", "--simulate", "--simulator-port", "0", "--port", "0"];
+    const args = ["serve", "--simulate", "--simulator-port", "0", "--port", "0", ...more];
     const env = {
       PATH: process.env.PATH,
       HOME: home,

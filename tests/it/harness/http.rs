@@ -175,9 +175,23 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).await.expect("somebody listens");
-        socket.set_nodelay(true).expect("set");
-        Self { socket, ahead: Vec::new() }
+        Self::try_open(address).await.expect("somebody listens")
+    }
+
+    /// `None` when nobody listens.
+    pub async fn try_open(address: SocketAddr) -> Option<Self> {
+        let socket = TcpStream::connect(address).await.ok()?;
+        socket.set_nodelay(true).ok()?;
+        Some(Self { socket, ahead: Vec::new() })
+    }
+
+    /// The whole reply to a request of its own, to somebody who may be killed meanwhile.
+    pub async fn try_ask(address: SocketAddr, request: &[u8]) -> Option<Reply> {
+        let mut connection = Self::try_open(address).await?;
+        if !connection.send(request).await {
+            return None;
+        }
+        connection.reply().await.filter(|reply| reply.is_whole)
     }
 
     /// Whether it could be written.
