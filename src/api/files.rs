@@ -67,7 +67,6 @@ struct Document {
     filename: String,
     purpose: String,
     status: &'static str,
-    status_details: Option<&'static str>,
     content_type: String,
     sha256: String,
 }
@@ -83,7 +82,6 @@ impl From<File> for Document {
             filename: file.filename,
             purpose: file.purpose,
             status: "processed",
-            status_details: None,
             content_type: file.content_type,
             sha256: file.sha256,
         }

@@ -69,6 +69,14 @@ EXCEPTIONS: dict[tuple[str, str], tuple[Any, str]] = {
         ["id", "type", "status"],
         "the upstream begins a search before it says what it does",
     ),
+    ("ChatCompletionMessageList", "properties/data/items"): (
+        {
+            "type": "object",
+            "required": ["id", "role", "content"],
+            "properties": {"id": {"type": "string"}, "role": {"type": "string"}},
+        },
+        "the document's own example is a message of a user, in a schema for assistants",
+    ),
     ("CreateCompletionResponse", "properties/choices/items/properties/finish_reason"): (
         nullable({"type": "string", "enum": ["stop", "length", "content_filter"]}),
         "the same schema serves the pieces of a stream, which are not finished",
@@ -84,12 +92,6 @@ def rewritten(node: Any) -> Any:
         return node
     plain = {key: rewritten(value) for key, value in node.items() if key != "nullable"}
     return nullable(plain) if node.get("nullable") is True else plain
-
-
-def kinds(schema: Any) -> list[str] | None:
-    """The values of `type` that a branch of a union is for, when it says so."""
-    kind = schema.get("properties", {}).get("type", {})
-    return kind.get("enum") or ([kind["const"]] if "const" in kind else None)
 
 
 class Document:
@@ -119,6 +121,14 @@ class Document:
         name = branch.get("$ref", "")
         return self.schemas[name.removeprefix(BASE)] if name.startswith(BASE) else branch
 
+    def kinds(self, branch: dict[str, Any]) -> list[str] | None:
+        """The values of `type` that a branch of a union is for, when it or a part of it says so."""
+        schema = self.target(branch)
+        kind = schema.get("properties", {}).get("type", {})
+        if own := kind.get("enum") or ([kind["const"]] if "const" in kind else None):
+            return own
+        return next((kinds for part in schema.get("allOf", []) if (kinds := self.kinds(part))), None)
+
     def union(self, validator: Any, branches: Any, value: Any, schema: Any) -> Iterator[Any]:
         """A union told apart by `type` is judged by the one branch meant.
 
@@ -126,7 +136,7 @@ class Document:
         and a branch that leaves `type` open would let anything through.
         """
         if isinstance(value, dict) and "type" in value:
-            told = [(kinds(self.target(b)), b) for b in branches]
+            told = [(self.kinds(b), b) for b in branches]
             meant = [b for kind, b in told if kind and value["type"] in kind]
             closed = all(kind for kind, b in told if b != NULL)
             if len(meant) == 1:
