@@ -23,6 +23,7 @@ mod device;
 mod form;
 mod framing;
 mod gauge;
+mod images;
 mod inference;
 mod input;
 mod instance;
@@ -56,8 +57,8 @@ pub use self::{
     record::{Counters, Recorded},
     script::{ScriptError, Step},
     world::{
-        Authorize, CompletedOutput, Device, Exchange, Instructions, Models, Need, OldVersion,
-        OutputCap, Pending, Reached, RedirectPorts, Refresh, Switch, Taken, TokenError,
+        Authorize, CompletedOutput, Device, Exchange, Images, Instructions, Models, Need,
+        OldVersion, OutputCap, Pending, Reached, RedirectPorts, Refresh, Switch, Taken, TokenError,
         Unauthorized, UsageDetails, UsageRoute, Windows, World, WorldError,
     },
 };

@@ -89,8 +89,14 @@ async fn world(State(simulator): State<Simulator>, body: Bytes) -> Answer {
 }
 
 /// What a test may say about the windows of an account, besides whose they are.
-const USAGE: [&str; 4] =
-    ["primary_used", "secondary_used", "primary_resets_in", "secondary_resets_in"];
+const USAGE: [&str; 6] = [
+    "primary_used",
+    "secondary_used",
+    "primary_resets_in",
+    "secondary_resets_in",
+    "images_used",
+    "images_resets_in",
+];
 
 /// How the windows of an account stand: percent, and seconds from now.
 async fn usage(State(simulator): State<Simulator>, body: Bytes) -> Answer {
@@ -106,8 +112,10 @@ async fn usage(State(simulator): State<Simulator>, body: Bytes) -> Answer {
         }
     }
     let number = |name: &str| tree.get(name).and_then(Value::as_u64);
-    let [primary, secondary, primary_resets_in, secondary_resets_in] = USAGE.map(number);
+    let [primary, secondary, primary_resets_in, secondary_resets_in, images, images_resets_in] =
+        USAGE.map(number);
     simulator.adjust(account, [primary, secondary], [primary_resets_in, secondary_resets_in]);
+    simulator.adjust_images(account, images, images_resets_in);
     done()
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Gauge {
 pub(super) struct Gauges {
     pub(super) primary: Gauge,
     pub(super) secondary: Gauge,
+    /// Of pictures, which are counted apart.
+    pub(super) images: Gauge,
 }
 
 impl Gauge {
@@ -49,11 +51,12 @@ impl Gauges {
     pub(super) fn settle(&mut self, now: i64) {
         self.primary.settle(now);
         self.secondary.settle(now);
+        self.images.settle(now);
     }
 
-    /// Empties all windows before their time.
+    /// Empties the account's own windows before their time.
     pub(super) fn reset(&mut self) {
-        *self = Self { primary: Gauge::EMPTY, secondary: Gauge::EMPTY };
+        *self = Self { primary: Gauge::EMPTY, secondary: Gauge::EMPTY, ..*self };
     }
 }
 
@@ -73,8 +76,9 @@ mod tests {
         assert_eq!(gauges.primary.used, Some(100));
         gauges.settle(100);
         let secondary = Gauge { used: Some(7), resets_at: Some(200) };
-        assert_eq!(gauges, Gauges { primary: Gauge::EMPTY, secondary });
+        assert_eq!(gauges, Gauges { primary: Gauge::EMPTY, secondary, ..Gauges::default() });
         gauges.reset();
-        assert_eq!(gauges, Gauges { primary: Gauge::EMPTY, secondary: Gauge::EMPTY });
+        let empty = Gauge::EMPTY;
+        assert_eq!(gauges, Gauges { primary: empty, secondary: empty, ..Gauges::default() });
     }
 }

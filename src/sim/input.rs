@@ -145,6 +145,11 @@ fn check_image(part: &Value, path: &str, world: &World) -> Result<(), Answer> {
     }
 }
 
+/// Whether this is a data URL of a picture.
+pub(super) fn is_picture(url: &str) -> bool {
+    image_bytes(url).is_some_and(|bytes| is_image(&bytes))
+}
+
 /// The content of a data URL of one of the image types; empty when it is no base64.
 fn image_bytes(url: &str) -> Option<Vec<u8>> {
     let (kind, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
@@ -160,7 +165,7 @@ fn is_image(bytes: &[u8]) -> bool {
         || (bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"))
 }
 
-fn bad_image(param: &str) -> Answer {
+pub(super) fn bad_image(param: &str) -> Answer {
     wrong(
         "The image data you provided does not represent a valid image. Please check your input and try again with one of the supported image formats: ['image/jpeg', 'image/png', 'image/gif', 'image/webp'].",
         Some(param),

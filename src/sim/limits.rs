@@ -57,7 +57,7 @@ impl Meter<'_> {
 
     /// Percent of the primary and the secondary window.
     fn used(&self) -> (u64, u64) {
-        let Gauges { primary, secondary } = self.gauges;
+        let Gauges { primary, secondary, .. } = self.gauges;
         let primary = primary.used.unwrap_or(self.world.primary_used);
         let primary = if self.is_spent { 100 } else { primary };
         (primary, secondary.used.unwrap_or(self.world.secondary_used))
@@ -327,7 +327,7 @@ mod tests {
 
     fn gauges(primary: u64, secondary: u64) -> Gauges {
         let gauge = |used| Gauge { used: Some(used), resets_at: None };
-        Gauges { primary: gauge(primary), secondary: gauge(secondary) }
+        Gauges { primary: gauge(primary), secondary: gauge(secondary), ..Gauges::default() }
     }
 
     fn meter<'a>(world: &'a World, account: &'a Account, gauges: Gauges) -> Meter<'a> {

@@ -18,6 +18,7 @@ use crate::sim::{
     answer::{Answer, set_headers},
     control,
     form::{pairs, value},
+    images::Kind,
     models,
     record::decoded,
 };
@@ -39,6 +40,8 @@ pub(super) fn router(simulator: &Simulator) -> Router {
     Router::new()
         .route(RESPONSES, post(responses).get(upgrade))
         .route("/backend-api/codex/responses/compact", post(compact))
+        .route("/backend-api/codex/images/generations", post(generate))
+        .route("/backend-api/codex/images/edits", post(edit))
         .route("/backend-api/codex/models", get(model_list))
         .route("/backend-api/wham/usage", get(usage))
         .route("/backend-api/wham/rate-limit-reset-credits", get(resets))
@@ -102,6 +105,22 @@ async fn compact(
     headers: HeaderMap,
 ) -> Result<Answer, Answer> {
     simulator.compact(&headers, &seen)
+}
+
+async fn generate(
+    State(simulator): State<Simulator>,
+    Extension(seen): Extension<Seen>,
+    headers: HeaderMap,
+) -> Result<Response, Answer> {
+    simulator.images(Kind::Generation, &headers, &seen).await
+}
+
+async fn edit(
+    State(simulator): State<Simulator>,
+    Extension(seen): Extension<Seen>,
+    headers: HeaderMap,
+) -> Result<Response, Answer> {
+    simulator.images(Kind::Edit, &headers, &seen).await
 }
 
 /// No WebSocket here: clients then stay with HTTP.

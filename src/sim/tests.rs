@@ -11,6 +11,7 @@ use super::*;
 use crate::sim::tree::{list, put, text};
 
 mod allowance;
+mod images;
 mod shape;
 mod state;
 mod turns;

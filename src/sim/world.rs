@@ -190,6 +190,13 @@ choices! {
         ServerError = "server-error",
     }
 
+    /// The routes for pictures.
+    Images {
+        Ok = "ok",
+        /// 404 without a body, as accounts get it that make none.
+        Missing = "missing",
+    }
+
     /// What becomes of exchanging a code.
     Exchange { Ok = "ok", ServerError = "server-error", Cloudflare = "cloudflare" }
 
@@ -332,6 +339,12 @@ world! {
     completed_output: CompletedOutput = CompletedOutput::Empty,
     /// The details in `usage`.
     usage_details: UsageDetails = UsageDetails::Full,
+    /// The routes `images/generations` and `images/edits`.
+    images: Images = Images::Ok,
+    /// How much of the window of pictures is used, in percent. At 100 it is reached.
+    images_used: u64 = 10,
+    /// How much of that window every picture uses, in percent.
+    image_cost: u64 = 0,
     /// How long a prompt stays cached, in seconds.
     cache_retention: u64 = 1800,
     /// The list of models.
