@@ -18,6 +18,7 @@ pub mod exchange;
 mod extract;
 pub mod files;
 pub mod guard;
+pub mod images;
 mod keep;
 mod keep_alive;
 pub mod landing;

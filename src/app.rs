@@ -57,6 +57,7 @@ use crate::{
             scope,
             turned::Turned,
         },
+        images::Images,
         models::Models,
         router,
         status::{Describe, Status},
@@ -453,14 +454,9 @@ fn parts(
     let dialogues = Dialogues::new(kept.clone(), config.responses.stateful);
     let background = Background::new(dialogues.clone(), clock.clone(), tasks.clone());
     let token = describe::configured_token(config);
+    let stream = streams(config, leaving);
     router::Parts {
-        identity: Identity {
-            traffic: traffic.clone(),
-            body_limit: usize::try_from(config.server.max_body_bytes).unwrap_or(usize::MAX),
-            forwarded: Forwarded {
-                trusted: config.security.forwarded_from.as_deref().unwrap_or_default().into(),
-            },
-        },
+        identity: identity(config, &traffic),
         scope: scope::Scope::new(admitted, clock.clone()),
         origin: Origin::new(
             Rules {
@@ -477,11 +473,18 @@ fn parts(
             turned: Turned::new(clock.clone()),
             clock: clock.clone(),
         },
-        text: text(config, (&relay, &dialogues, &background), &clock, leaving),
+        text: text(config, (&relay, &dialogues, &background), &clock, &stream),
         admin: Admin {
             relay: relay.clone(),
             describe: Arc::clone(&describe),
             stats: Stats::new(&clock),
+            clock: clock.clone(),
+        },
+        images: Images {
+            relay: relay.clone(),
+            dialogues: dialogues.clone(),
+            aliases: config.models.aliases.as_slice().into(),
+            stream,
             clock: clock.clone(),
         },
         answers: Answers { dialogues: dialogues.clone(), background },
@@ -504,11 +507,21 @@ fn parts(
     }
 }
 
+fn identity(config: &Config, traffic: &Traffic) -> Identity {
+    Identity {
+        traffic: traffic.clone(),
+        body_limit: usize::try_from(config.server.max_body_bytes).unwrap_or(usize::MAX),
+        forwarded: Forwarded {
+            trusted: config.security.forwarded_from.as_deref().unwrap_or_default().into(),
+        },
+    }
+}
+
 fn text(
     config: &Config,
     (relay, dialogues, background): (&Relay, &Dialogues, &Background),
     clock: &Clock,
-    leaving: CancellationToken,
+    stream: &stream::Settings,
 ) -> text::Text {
     text::Text {
         relay: relay.clone(),
@@ -516,11 +529,15 @@ fn text(
         background: background.clone(),
         clock: clock.clone(),
         reasoning: config.chat.reasoning,
-        stream: stream::Settings {
-            commit_after: config.stream.commit_after,
-            keep_alive: config.stream.keep_alive,
-            leaving,
-        },
+        stream: stream.clone(),
+    }
+}
+
+fn streams(config: &Config, leaving: CancellationToken) -> stream::Settings {
+    stream::Settings {
+        commit_after: config.stream.commit_after,
+        keep_alive: config.stream.keep_alive,
+        leaving,
     }
 }
 

@@ -167,6 +167,8 @@ pub struct Upstream {
     /// From one event to the next.
     pub silence_timeout: Duration,
     pub total_timeout: Option<Duration>,
+    /// For one picture.
+    pub image_timeout: Duration,
     /// Whether a parameter that is refused is left out and remembered.
     pub learn_parameters: bool,
 }

@@ -5,8 +5,10 @@
 
 mod attempt;
 mod compact;
+pub mod documents;
 mod failover;
 mod fault;
+pub mod images;
 mod learned;
 mod line;
 mod naming;
@@ -32,6 +34,7 @@ pub use self::{
     patience::Limits,
 };
 use self::{
+    documents::Documents,
     learned::Learned,
     slots::{Account, Slots},
     story::Stories,
@@ -66,6 +69,8 @@ pub struct Settings {
     pub retries: u32,
     /// How long it is waited before the first of these; twice as long before the next.
     pub backoff: Duration,
+    /// How long one picture may take, from sending the request to the end of the answer.
+    pub image_timeout: Duration,
 }
 
 /// No answer, and why.
@@ -108,6 +113,7 @@ pub struct Inner {
     clock: Clock,
     settings: Settings,
     learned: Learned,
+    documents: Documents,
 }
 
 impl std::ops::Deref for Relay {
@@ -121,8 +127,16 @@ impl std::ops::Deref for Relay {
 impl Relay {
     pub fn new(parts: Parts, settings: Settings) -> Self {
         let Parts { upstream, slots, traffic, clock } = parts;
-        let (learned, stories) = (Learned::default(), Stories::default());
-        Self(Arc::new(Inner { upstream, slots, stories, traffic, clock, settings, learned }))
+        Self(Arc::new(Inner {
+            upstream,
+            slots,
+            stories: Stories::default(),
+            traffic,
+            clock,
+            settings,
+            learned: Learned::default(),
+            documents: Documents::default(),
+        }))
     }
 
     /// Speaks as a client of `version` from now on, if that is newer. Whether it is.

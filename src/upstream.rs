@@ -11,6 +11,7 @@
 pub mod catalogue;
 pub mod contract;
 pub mod failure;
+pub mod images;
 pub mod inference;
 pub mod resets;
 pub mod subscription;
@@ -29,6 +30,7 @@ use crate::{
     clock::Clock,
     credential::Credential,
     transport::{self, Body, Transport},
+    wire::images::Task,
 };
 
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("chatgpt-account-id");
@@ -66,6 +68,8 @@ struct Inner {
     base: String,
     responses: Uri,
     compactions: Uri,
+    generations: Uri,
+    edits: Uri,
     usage: Uri,
     resets: Uri,
     consume: Uri,
@@ -120,6 +124,8 @@ impl Upstream {
             clock,
             responses: format!("{base}/responses").parse::<Uri>()?,
             compactions: format!("{base}/responses/compact").parse::<Uri>()?,
+            generations: format!("{base}/images/generations").parse::<Uri>()?,
+            edits: format!("{base}/images/edits").parse::<Uri>()?,
             usage: format!("{wham}/usage").parse::<Uri>()?,
             resets: format!("{wham}/rate-limit-reset-credits").parse::<Uri>()?,
             consume: format!("{wham}/rate-limit-reset-credits/consume").parse::<Uri>()?,
@@ -151,6 +157,13 @@ impl Upstream {
     /// Where inference requests go, for the log.
     pub fn inference_url(&self) -> String {
         self.0.responses.to_string()
+    }
+
+    fn images_uri(&self, task: Task) -> &Uri {
+        match task {
+            Task::Generation => &self.0.generations,
+            Task::Edit => &self.0.edits,
+        }
     }
 
     /// A request signed with `credential`, without a body.
@@ -189,12 +202,21 @@ impl Upstream {
         timeout: Duration,
         request: Unsent,
     ) -> Result<Response<Body>, Failure> {
+        let answer = self.head_within(timeout, request).await?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.failure(answer).await) }
+    }
+
+    /// The head of an answer, whatever it is.
+    async fn head_within(
+        &self,
+        timeout: Duration,
+        request: Unsent,
+    ) -> Result<Response<Body>, Failure> {
         let sending = self.0.transport.clone().oneshot(request);
-        let answer = tokio::time::timeout(timeout, sending)
+        tokio::time::timeout(timeout, sending)
             .await
             .map_err(|_| Failure::Timeout(Deadline::Headers))?
-            .map_err(Failure::of_sending)?;
-        if answer.status().is_success() { Ok(answer) } else { Err(self.failure(answer).await) }
+            .map_err(Failure::of_sending)
     }
 
     /// What an answer that is no success says. Its body is not waited for longer than it is worth.

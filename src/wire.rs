@@ -22,6 +22,7 @@ pub mod request;
 
 pub mod event;
 pub mod identity;
+pub mod images;
 pub mod reply;
 pub mod selftest;
 pub mod sse;

@@ -189,6 +189,26 @@ impl ApiError {
         .code("unsupported_content_type")
     }
 
+    pub fn not_form_or_json() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Kind::InvalidRequestError,
+            "The request body must be a form, sent with `Content-Type: multipart/form-data`, or JSON.",
+        )
+        .code("unsupported_content_type")
+    }
+
+    /// A body that is no form although it says so.
+    pub fn bad_form(error: &dyn std::error::Error) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Kind::InvalidRequestError,
+            "We could not parse the form in the body of your request.",
+        )
+        .code("invalid_multipart")
+        .caused_by(error)
+    }
+
     pub fn unknown_encoding() -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -454,6 +474,7 @@ impl From<Reject> for ApiError {
     fn from(reject: Reject) -> Self {
         let status = match reject.status {
             Status::BadRequest => StatusCode::BAD_REQUEST,
+            Status::NotFound => StatusCode::NOT_FOUND,
             Status::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let error =
@@ -465,7 +486,6 @@ impl From<Reject> for ApiError {
     }
 }
 
-/// The owner's own login is no business of the client's key, so none of these is a 401.
 impl From<store::Unavailable> for ApiError {
     fn from(error: store::Unavailable) -> Self {
         let message = match error.what {
@@ -552,6 +572,7 @@ impl From<UploadError> for ApiError {
     }
 }
 
+/// The owner's own login is no business of the client's key, so none of these is a 401.
 impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let (state, code) = match &error {
@@ -663,6 +684,7 @@ impl ApiError {
                 "plan_not_included",
                 "The plan of the stored ChatGPT login does not include Codex.",
             ),
+            Failure::NoImages => Self::no_images(),
             Failure::UsageLimit(limit) => Self::usage_limit(limit),
             Failure::Request(refusal) => Self::refused_upstream(refusal),
             Failure::ModelNotFound(refusal) => Self::no_model(refusal.message.clone()),
@@ -712,14 +734,26 @@ impl ApiError {
             .final_answer()
     }
 
+    fn no_images() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            Kind::PermissionError,
+            "The account of the ChatGPT login makes no images: the upstream has no route for them.",
+        )
+        .code("images_not_enabled")
+    }
+
     fn usage_limit(limit: &UsageLimit) -> Self {
-        let message = match limit.resets_at {
+        let mut message = match limit.apart() {
             None => "The usage limit of the ChatGPT login is reached.".to_owned(),
-            Some(at) => {
-                let at = to_second(at);
-                format!("The usage limit of the ChatGPT login is reached. It resets at {at}.")
+            Some(name) => {
+                let name = shorten(name);
+                format!("The limit `{name}` of the ChatGPT login is reached.")
             }
         };
+        if let Some(at) = limit.resets_at {
+            message = format!("{message} It resets at {}.", to_second(at));
+        }
         // SDKs take no notice of a wait of hours and would ask again at once.
         Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::RateLimitError, message)
             .code("usage_limit_reached")
@@ -774,6 +808,7 @@ fn usual_wait(failure: &Failure) -> Option<Duration> {
         Failure::Unauthorized { .. }
         | Failure::Workspace { .. }
         | Failure::NotIncluded { .. }
+        | Failure::NoImages
         | Failure::Request(_)
         | Failure::ModelNotFound(_)
         | Failure::Overloaded { .. }

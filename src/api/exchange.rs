@@ -117,6 +117,10 @@ impl<S: Sync> FromRequestParts<S> for Exchange {
     }
 }
 
+/// What the log has in place of the body of a response, in its extensions.
+#[derive(Clone, Debug)]
+pub struct Shown(pub Bytes);
+
 /// Whether the request that a connection serves was let in. Whoever gives away places asks.
 #[derive(Clone, Debug, Default)]
 pub struct Admitted(Arc<AtomicBool>);

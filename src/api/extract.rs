@@ -1,6 +1,7 @@
 //! Request bodies, read within bounds and refused in our shape.
 
 mod encoding;
+mod form;
 
 use axum::{
     body::Body,
@@ -11,7 +12,10 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 
-use crate::api::{error::ApiError, exchange::Exchange};
+use crate::{
+    api::{error::ApiError, exchange::Exchange},
+    wire::images::Part,
+};
 
 /// How large a request body may be, in bytes. In the extensions of every request.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,42 @@ impl<S: Sync> FromRequest<S> for JsonBody {
         let bytes = encoding::plain(&parts.headers, read(body, limit).await?, limit).await?;
         exchange.received(bytes.clone()).await;
         Ok(Self { exchange, bytes })
+    }
+}
+
+/// The body of a request that says it is a form or JSON.
+#[derive(Debug)]
+pub struct FormOrJson {
+    pub exchange: Exchange,
+    pub content: Content,
+}
+
+#[derive(Debug)]
+pub enum Content {
+    Form(Vec<Part>),
+    /// Nobody has looked inside yet, and it has not been written down.
+    Json(Bytes),
+}
+
+impl<S: Sync> FromRequest<S> for FormOrJson {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let exchange =
+            <Exchange as axum::extract::FromRequestParts<()>>::from_request_parts(&mut parts, &())
+                .await?;
+        let is_form = form::is_form(&parts.headers);
+        if !is_form && !is_json(&parts.headers) {
+            return Err(ApiError::not_form_or_json());
+        }
+        let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.0);
+        let bytes = encoding::plain(&parts.headers, read(body, limit).await?, limit).await?;
+        if !is_form {
+            return Ok(Self { exchange, content: Content::Json(bytes) });
+        }
+        exchange.received(bytes.clone()).await;
+        Ok(Self { exchange, content: Content::Form(form::parts(parts, bytes).await?) })
     }
 }
 

@@ -37,7 +37,7 @@ use crate::api::{
         record,
         scope::{self, Scope},
     },
-    landing, models, status, subscription, text, unsupported,
+    images, landing, models, status, subscription, text, unsupported,
 };
 
 /// The groups of routes and the guards in front of them, each with what it needs.
@@ -48,6 +48,7 @@ pub struct Parts {
     pub origin: Origin,
     pub admission: Admission,
     pub text: text::Text,
+    pub images: images::Images,
     pub models: models::Models,
     pub files: files::Files,
     pub conversations: conversations::Conversations,
@@ -64,6 +65,7 @@ pub fn router(parts: Parts) -> Router {
         .merge(text::router(parts.text))
         .route("/v1/chat/completions", answers::list_of_chats(parts.answers.clone()))
         .merge(answers::router(parts.answers))
+        .merge(images::router(parts.images))
         .merge(models::router(parts.models))
         .merge(files::router(parts.files))
         .merge(conversations::router(parts.conversations))

@@ -40,6 +40,8 @@ const ROUTES: &[&str] = &[
     "/v1/conversations/{conversation_id}",
     "/v1/conversations/{conversation_id}/items",
     "/v1/conversations/{conversation_id}/items/{item_id}",
+    "/v1/images/generations",
+    "/v1/images/edits",
     "/v1/completions",
     "/v1/responses",
     "/v1/responses/compact",

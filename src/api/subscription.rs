@@ -1,5 +1,5 @@
 //! `GET /v1/subscription/status` and `/v1/account/rate_limits`: what is left of the owner's accounts,
-//! asked of the upstream when somebody asks here.
+//! asked of the upstream when somebody asks here and what it said last is not recent.
 
 use axum::{
     Router,
@@ -13,9 +13,13 @@ use serde::Serialize;
 use crate::{
     api::{error::ApiError, json},
     clock::Clock,
-    relay::{Relay, refresh::Refreshed},
-    slot::SlotId,
-    upstream::subscription::Status,
+    relay::{
+        Relay,
+        documents::{Captured, Wanted as Age},
+        refresh::Refreshed,
+    },
+    slot::{SlotId, pool::Slot, window::Reading},
+    upstream::subscription::{Images, Status},
 };
 
 /// What the routes need.
@@ -40,6 +44,7 @@ struct Wanted {
     account: Option<String>,
     all: bool,
     raw: bool,
+    refresh: bool,
 }
 
 impl Wanted {
@@ -52,6 +57,7 @@ impl Wanted {
                 "account" | "slot" => wanted.account = Some(value),
                 "all_accounts" => wanted.all = flag("all_accounts", &value)?,
                 "raw" => wanted.raw = flag("raw", &value)?,
+                "refresh" => wanted.refresh = flag("refresh", &value)?,
                 // There is one.
                 "provider" if value != "openai" => return Err(ApiError::bad_query("provider")),
                 _ => {}
@@ -71,16 +77,18 @@ fn flag(name: &'static str, value: &str) -> Result<bool, ApiError> {
 
 async fn status(State(subscription): State<Subscription>, uri: Uri) -> Result<Response, ApiError> {
     let wanted = Wanted::read(&uri)?;
+    let age = if wanted.refresh { Age::New } else { Age::Recent };
     if wanted.all {
-        let refreshed = subscription.relay.refresh_usage(None).await;
+        let refreshed = subscription.relay.documents(None, age).await;
         return all(&subscription, &refreshed, wanted.raw);
     }
     let id = subscription.meant(wanted.account.as_deref())?;
-    let refreshed = subscription.relay.refresh_usage(Some(&id)).await;
+    let refreshed = subscription.relay.documents(Some(&id), age).await;
     let told = refreshed.into_iter().next().ok_or_else(|| ApiError::unknown_slot(id.as_str()))?;
     let now = subscription.clock.now();
-    let document = told.outcome.map_err(|refused| ApiError::of_refusal(refused, now))?;
-    json(&Status::read(&document, now, wanted.raw))
+    let captured = told.outcome.map_err(|refused| ApiError::of_refusal(refused, now))?;
+    let images = subscription.images(&id);
+    json(&subscription.status(&captured, images.as_ref(), wanted.raw))
 }
 
 /// Those of all accounts; what is wrong with one is said in its place.
@@ -102,11 +110,14 @@ fn all(
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     }
-    let now = subscription.clock.now();
-    let accounts = refreshed.iter().map(|told| {
+    let images: Vec<_> = refreshed.iter().map(|told| subscription.images(&told.id)).collect();
+    let accounts = refreshed.iter().zip(&images).map(|(told, images)| {
         let slug = told.id.to_string();
         match &told.outcome {
-            Ok(told) => Entry { slug, status: Status::read(told, now, is_raw), error: None },
+            Ok(told) => {
+                let status = subscription.status(told, images.as_ref(), is_raw);
+                Entry { slug, status, error: None }
+            }
             Err(refused) => Entry { slug, status: None, error: Some(refused.to_string()) },
         }
     });
@@ -114,6 +125,21 @@ fn all(
 }
 
 impl Subscription {
+    /// What was last read of the window of the slot's pictures.
+    fn images(&self, id: &SlotId) -> Option<Reading> {
+        self.relay.slots.view(|pool, _| pool.slot(id).and_then(Slot::images).cloned())
+    }
+
+    fn status<'a>(
+        &self,
+        captured: &'a Captured,
+        images: Option<&'a Reading>,
+        is_raw: bool,
+    ) -> Option<Status<'a>> {
+        let images = images.and_then(|reading| Images::read(reading, self.clock.now()));
+        Status::read(&captured.document, captured.at, is_raw).map(|it| it.with_images(images))
+    }
+
     /// The slot that is named, or the first that takes part.
     fn meant(&self, account: Option<&str>) -> Result<SlotId, ApiError> {
         let slots = &self.relay.slots;

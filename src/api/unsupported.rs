@@ -6,7 +6,7 @@ use crate::api::error::ApiError;
 
 /// Paths that answer 501 whatever the method.
 pub const PATHS: &[&str] =
-    &["/v1/embeddings", "/v1/images/{operation}", "/v1/audio/{operation}", "/v1/realtime/sessions"];
+    &["/v1/embeddings", "/v1/images/variations", "/v1/audio/{operation}", "/v1/realtime/sessions"];
 
 pub fn router() -> Router {
     PATHS.iter().fold(Router::new(), |router, path| {

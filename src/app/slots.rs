@@ -64,6 +64,7 @@ pub(super) fn relay_settings(config: &Config) -> relay::Settings {
         aliases: config.models.aliases.clone(),
         retries: config.slots.retries,
         backoff: config.slots.backoff,
+        image_timeout: config.upstream.image_timeout,
     }
 }
 

@@ -146,6 +146,7 @@ pub fn upstream(values: &mut Values<'_>) -> Option<Upstream> {
     let first_event_timeout = values.take(&table::FIRST_EVENT_TIMEOUT);
     let silence_timeout = values.take(&table::SILENCE_TIMEOUT);
     let total_timeout = values.take(&table::TOTAL_TIMEOUT);
+    let image_timeout = values.take(&table::IMAGE_TIMEOUT);
     let learn_parameters = values.take(&table::LEARN_PARAMETERS);
     let request_timeout = request_timeout?;
     let or = |own: Duration, usual| unless_zero(own).unwrap_or(usual);
@@ -163,6 +164,7 @@ pub fn upstream(values: &mut Values<'_>) -> Option<Upstream> {
         first_event_timeout: or(first_event_timeout?, request_timeout),
         silence_timeout: or(silence_timeout?, request_timeout.max(SILENCE)),
         total_timeout: total_timeout.map(unless_zero)?,
+        image_timeout: image_timeout?,
         learn_parameters: learn_parameters?,
     })
 }

@@ -88,6 +88,7 @@ pub static SETTINGS: &[&About] = &[
     &FIRST_EVENT_TIMEOUT.about,
     &SILENCE_TIMEOUT.about,
     &TOTAL_TIMEOUT.about,
+    &IMAGE_TIMEOUT.about,
     &LEARN_PARAMETERS.about,
     &REQUIRE_BEARER_AUTH.about,
     &BEARER_TOKEN.about,

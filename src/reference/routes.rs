@@ -39,6 +39,8 @@ const PROTECTED: &[Route] = &[
     route("DELETE", "/v1/chat/completions/{completion_id}", "one chat completion less"),
     route("GET", "/v1/chat/completions/{completion_id}/messages", "what it answers"),
     twin("POST", "/v1/completions", "an answer, in the older dialect"),
+    route("POST", "/v1/images/generations", "pictures made from words"),
+    route("POST", "/v1/images/edits", "pictures made from others"),
     twin("GET", "/v1/models", "the models that the login may use"),
     twin("GET", "/v1/models/{id}", "one of them"),
     route("POST", "/v1/files", "a file, kept on this machine"),

@@ -4,7 +4,7 @@
 //! or without a parameter that the upstream turned out not to know, because nothing of an answer has
 //! reached the client yet. What [`Relay::open`] returns has no way back.
 //!
-//! **Invariant:** inference requests are sent here and in `compact` alone.
+//! **Invariant:** inference requests are sent here and in `compact` alone, and in `images`.
 
 use std::collections::VecDeque;
 

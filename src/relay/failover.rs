@@ -5,6 +5,8 @@
 //! anything of an answer has reached the client. What the client is told when nobody is left does not
 //! depend on the order in which they were tried.
 //!
+//! Pictures go the same way (`images`), with a window of their own.
+//!
 //! A dialogue that comes to another slot than its own is sent whole, without the thoughts that only
 //! the former account can read, and without the state of its turn.
 //!
@@ -33,12 +35,13 @@ use crate::{
     auth::LoginError,
     clock::to_second,
     credential::Credential,
+    id::RequestId,
     slot::{
         SlotId,
         health::Why,
         pool::{Look, NoSlot, Slot, names},
         verdict::Verdict,
-        window::Source,
+        window::{Limits, Source},
     },
     upstream::{
         catalogue::Catalogue,
@@ -154,32 +157,53 @@ impl Relay {
         asked: &Asked,
         attempt: &(impl AsyncAttempt<T> + Sync),
     ) -> Result<Served<T>, Refused> {
-        self.remember_story(asked);
+        let Asked { id, request, story, .. } = asked;
+        self.remember_story((id, story), &request.model, &request.session);
+        let wanted = Wanted {
+            session: Some(request.session.clone()),
+            model: Some(self.meant(&request.model)),
+            tried: Vec::new(),
+            only: asked.only.clone(),
+        };
+        self.tour(&wanted, story, &ByText { relay: self, asked, attempt }).await
+    }
+
+    /// Has one slot after another serve what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the request is refused, or nobody is left who could serve it.
+    pub(super) async fn tour<T>(
+        &self,
+        wanted: &Wanted,
+        story: &Story,
+        serve: &(impl AsyncServe<T> + Sync),
+    ) -> Result<T, Refused> {
         let mut tour = Tour::default();
         let since = self.clock.instant();
         // One patience for all times in the line together.
         let mut patience = self.slots.settings().patience;
         let outcome = loop {
-            let wanted = self.wanted(asked, &tour);
+            let left = Wanted { tried: tour.tried.clone(), ..wanted.clone() };
             let began = self.clock.instant();
-            let taken = self.slots.take(wanted, (since, began + patience)).await;
+            let taken = self.slots.take(left, (since, began + patience)).await;
             let in_line = self.clock.instant().saturating_duration_since(began);
             patience = patience.saturating_sub(in_line);
-            asked.story.waited(in_line);
+            story.waited(in_line);
             let failed = match taken {
                 Ok(lease) => {
                     let chosen = (lease.id().clone(), lease.choice.reason);
-                    asked.story.chosen(lease.choice.looks.clone(), Some(chosen));
-                    match self.serve(lease, asked, attempt).await {
+                    story.chosen(lease.choice.looks.clone(), Some(chosen));
+                    match serve.serve(lease).await {
                         Ok(served) => return Ok(served),
                         Err(failed) => failed,
                     }
                 }
                 Err(none) => {
-                    asked.story.chosen(none.looks.clone(), None);
+                    story.chosen(none.looks.clone(), None);
                     match self.pause(&mut tour).await {
-                        Some(pause) => asked.story.waited(pause),
-                        None => break self.refusal(&asked.request.model, &tour, none),
+                        Some(pause) => story.waited(pause),
+                        None => break self.refusal(wanted, &tour, none),
                     }
                     continue;
                 }
@@ -192,29 +216,23 @@ impl Relay {
                 // Whatever failed before: this one may have been paid for, or is the client's own.
                 Course::Surface => break refused,
                 Course::Later => match self.pause(&mut tour).await {
-                    Some(pause) => asked.story.waited(pause),
+                    Some(pause) => story.waited(pause),
                     None => break refused,
                 },
             }
         };
-        asked.story.ended("refused", self.clock.instant());
+        story.ended("refused", self.clock.instant());
         Err(outcome)
     }
 
-    fn remember_story(&self, asked: &Asked) {
-        let Asked { id, request, story, .. } = asked;
-        let is_new = story.begin(id.as_str(), &request.model, &request.session, self.slots.now());
-        if is_new {
+    pub(super) fn remember_story(
+        &self,
+        (id, story): (&RequestId, &Story),
+        model: &str,
+        session: &str,
+    ) {
+        if story.begin(id.as_str(), model, session, self.slots.now()) {
             self.stories.add(id.as_str(), story);
-        }
-    }
-
-    fn wanted(&self, asked: &Asked, tour: &Tour) -> Wanted {
-        Wanted {
-            session: Some(asked.request.session.clone()),
-            model: Some(self.meant(&asked.request.model)),
-            tried: tour.tried.clone(),
-            only: asked.only.clone(),
         }
     }
 
@@ -254,21 +272,22 @@ impl Relay {
 
     /// What the client is told when nobody is left: what may pass soonest. Where there is one slot
     /// only, that is how it failed: nobody need know that it is one.
-    fn refusal(&self, model: &str, tour: &Tour, none: NoSlot) -> Refused {
+    fn refusal(&self, wanted: &Wanted, tour: &Tour, none: NoSlot) -> Refused {
         let is_single = self.slots.is_single();
         let single = tour.failures.last().filter(|_| is_single).map(|(_, refused)| refused);
         if let Some(failure) = tour.may_pass().or(single) {
             return failure.clone();
         }
-        let model = self.meant(model);
+        let model = wanted.model.as_deref();
         let NoSlot { looks, is_full, wait } = none;
         // Whoever asked for one slot wants to hear of no other.
         let is_asked = |look: &Look| look.verdict != Verdict::NotAsked;
-        let looks = looks.into_iter().filter(is_asked).map(|look| self.told(look, &model, tour));
+        let looks = looks.into_iter().filter(is_asked).map(|look| self.told(look, model, tour));
         let looks: Vec<_> = looks.collect();
         if !is_full {
             let single = looks.first().filter(|_| is_single).and_then(|look| self.as_failed(look));
-            let alone = || single.or_else(|| self.all_signed_out(&looks));
+            let alone =
+                || single.or_else(|| self.all_signed_out(&looks)).or_else(|| no_images(&looks));
             if let Some(refused) = no_model(&looks, tour).or_else(alone) {
                 return refused;
             }
@@ -282,16 +301,15 @@ impl Relay {
     }
 
     /// What was tried rests now, or does not have the model: that is what there is to tell of it.
-    fn told(&self, look: Look, model: &str, tour: &Tour) -> Look {
+    fn told(&self, look: Look, model: Option<&str>, tour: &Tour) -> Look {
         if look.verdict != Verdict::Tried {
             return look;
         }
         if matches!(tour.failure_of(&look.id), Some(Refused::Model { .. })) {
             return Look { verdict: Verdict::Model, ..look };
         }
-        let state = self
-            .slots
-            .view(|pool, now| Some(pool.state_for(pool.slot(&look.id)?, Some(model), now)));
+        let state =
+            self.slots.view(|pool, now| Some(pool.state_for(pool.slot(&look.id)?, model, now)));
         let state = state.filter(|state| !state.can_serve());
         Look { verdict: state.unwrap_or(look.verdict), id: look.id }
     }
@@ -307,13 +325,18 @@ impl Relay {
                 let limit = UsageLimit { resets_at: Some(*until), ..limit };
                 Some(Refused::Attempt(Failure::UsageLimit(Box::new(limit))))
             }
-            Verdict::Resting { why: Why::ModelLimit { .. }, until, .. } => {
-                let limit = UsageLimit { resets_at: Some(*until), ..UsageLimit::default() };
+            Verdict::Resting { why: Why::ModelLimit { limit }, until, .. } => {
+                let limits = Limits { active: Some(limit.clone()), ..Limits::default() };
+                let resets_at = Some(*until);
+                let limit = UsageLimit { resets_at, limits, ..UsageLimit::default() };
                 Some(Refused::Attempt(Failure::UsageLimit(Box::new(limit))))
             }
             Verdict::Resting { why: Why::RateLimit, until, .. } => {
                 let wait = Duration::try_from(until.duration_since(self.clock.now())).ok();
                 Some(Refused::Attempt(Failure::RateLimited { retry_after: wait }))
+            }
+            Verdict::Resting { why: Why::NoImages, .. } => {
+                Some(Refused::Attempt(Failure::NoImages))
             }
             Verdict::Resting { .. } => self.slots.setback(&look.id),
             Verdict::Ready
@@ -400,17 +423,8 @@ impl Relay {
             if n_replaced < 2 && matches!(failure, Failure::Unauthorized { .. }) {
                 // What another process had put there may have been too old as well.
                 n_replaced += 1;
-                match login.after_unauthorized(&account.credential).await {
-                    Ok(renewed) => account.credential = renewed,
-                    Err(error @ LoginError::AccountMismatch) => {
-                        // Somebody has signed in to the slot meanwhile, with another account, of
-                        // which this says nothing.
-                        self.look_again().await;
-                        return Err(error.into());
-                    }
-                    Err(error) if n_replaced == 1 => return Err(error.into()),
-                    Err(_) => return Err(Refused::Attempt(failure)),
-                }
+                let refused = (&account.credential, n_replaced);
+                account.credential = self.renewed(lease, refused, failure).await?;
                 continue;
             }
             let is_unreadable = refuses_thoughts(&failure);
@@ -421,6 +435,26 @@ impl Relay {
             }
             lessons.extend(lesson);
             request = lighter;
+        }
+    }
+
+    /// What there is in place of a credential that was refused for the `nth` time.
+    pub(super) async fn renewed(
+        &self,
+        lease: &Lease,
+        (refused, nth): (&Arc<Credential>, u32),
+        failure: Failure,
+    ) -> Result<Arc<Credential>, Refused> {
+        match lease.account.login.after_unauthorized(refused).await {
+            Ok(renewed) => Ok(renewed),
+            Err(error @ LoginError::AccountMismatch) => {
+                // Somebody has signed in to the slot meanwhile, with another account, of which this
+                // says nothing.
+                self.look_again().await;
+                Err(error.into())
+            }
+            Err(error) if nth == 1 => Err(error.into()),
+            Err(_) => Err(Refused::Attempt(failure)),
         }
     }
 
@@ -450,6 +484,26 @@ impl Relay {
 /// sent between threads, so this is a trait.
 pub(super) trait AsyncAttempt<T> {
     fn attempt(&self, sending: Sending<'_>) -> impl Future<Output = Result<T, Failure>> + Send;
+}
+
+/// Something that has a slot serve a request. A trait for the same reason.
+pub(super) trait AsyncServe<T> {
+    /// What came of it; on failure also whose the place was.
+    fn serve(&self, lease: Lease)
+    -> impl Future<Output = Result<T, Box<(SlotId, Refused)>>> + Send;
+}
+
+/// Serves a request that the upstream answers with text.
+struct ByText<'a, A> {
+    relay: &'a Relay,
+    asked: &'a Asked,
+    attempt: &'a A,
+}
+
+impl<T, A: AsyncAttempt<T> + Sync> AsyncServe<Served<T>> for ByText<'_, A> {
+    async fn serve(&self, lease: Lease) -> Result<Served<T>, Box<(SlotId, Refused)>> {
+        self.relay.serve(lease, self.asked, self.attempt).await
+    }
 }
 
 /// A request as the account of a slot can read it.
@@ -530,6 +584,15 @@ fn refuses_thoughts(failure: &Failure) -> bool {
 fn is_about_thoughts(refusal: &Refusal) -> bool {
     refusal.code.as_deref() == Some("invalid_encrypted_content")
         || refusal.message.contains("encrypted content") && refusal.message.contains("verified")
+}
+
+/// That nobody makes pictures, if that is what is the matter with all who take part.
+fn no_images(looks: &[Look]) -> Option<Refused> {
+    let makes_none =
+        |look: &Look| matches!(look.verdict, Verdict::Resting { why: Why::NoImages, .. });
+    let is_off = |look: &Look| matches!(look.verdict, Verdict::Disabled | Verdict::Paused);
+    let all = looks.iter().all(|look| makes_none(look) || is_off(look));
+    (all && looks.iter().any(makes_none)).then_some(Refused::Attempt(Failure::NoImages))
 }
 
 /// That nobody has the model, if all who could be asked have been and said so.

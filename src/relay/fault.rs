@@ -43,6 +43,7 @@ impl Course {
             | Failure::Workspace { .. }
             | Failure::UsageLimit(_)
             | Failure::NotIncluded { .. }
+            | Failure::NoImages
             | Failure::ModelNotFound(_)
             | Failure::RateLimited { .. } => Self::Elsewhere,
             // It refuses to say more, so nothing speaks for another outcome elsewhere; or it took the
@@ -101,6 +102,7 @@ pub fn of_failure(failure: &Failure, now: Timestamp) -> Option<Fault> {
             None => Why::UsageLimit { span: None },
         },
         Failure::NotIncluded { .. } => Why::NotIncluded,
+        Failure::NoImages => Why::NoImages,
         Failure::RateLimited { .. } => Why::RateLimit,
         Failure::Request(_)
         | Failure::ModelNotFound(_)

@@ -11,13 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Refused, Relay, fault, slots::Account};
+use super::{
+    Refused, Relay,
+    documents::{Captured, Wanted},
+    fault,
+    slots::Account,
+};
 use crate::{
     credential::AccountId,
     slot::{
@@ -55,22 +58,16 @@ pub struct Settings {
 pub struct Refreshed {
     pub id: SlotId,
     /// The document of the upstream.
-    pub outcome: Result<Box<RawValue>, Refused>,
+    pub outcome: Result<Captured, Refused>,
 }
 
 impl Relay {
     /// Asks `id`, or all slots, what is left; at once, side by side.
     pub async fn refresh_usage(&self, id: Option<&SlotId>) -> Vec<Refreshed> {
-        // One that is named is asked whatever was decided about it.
-        let accounts = match id {
-            Some(_) => self.slots.all_accounts(),
-            None => self.slots.accounts(),
-        };
-        let meant = accounts.iter().filter(|(known, _)| id.is_none_or(|id| id == known));
-        join_all(meant.map(|(id, account)| self.refreshed(id, account))).await
+        self.documents(id, Wanted::New).await
     }
 
-    async fn refreshed(&self, id: &SlotId, account: &Account) -> Refreshed {
+    pub(super) async fn refreshed(&self, id: &SlotId, account: &Account) -> Refreshed {
         let asked = self.clock.instant();
         let mut whose = None;
         let outcome = match self.ask_usage(id, account, &mut whose).await {
@@ -79,7 +76,7 @@ impl Relay {
                 self.slots.hear(id, whose.as_ref(), |pool, now| {
                     pool.read(id, &reading, now);
                 });
-                Ok(document)
+                Ok(Captured { document: document.into(), at: self.clock.now() })
             }
             Err(refused) => {
                 // The route has limits of its own, which say nothing about the account's.

@@ -33,7 +33,7 @@ use crate::{
     },
     slot::{
         Moment, SlotId,
-        pool::{self, Choice, Pool},
+        pool::{self, Choice, Pool, counts_apart},
         window::{self, Reading},
     },
     transport::chain,
@@ -140,7 +140,9 @@ impl Lease {
     pub fn answered(&self, sent: Instant) {
         let model = self.choice.model.as_deref();
         self.tell(|state, _| {
-            state.setbacks.remove(self.id());
+            if !counts_apart(model) {
+                state.setbacks.remove(self.id());
+            }
             state.pool.answered(self.id(), model, sent);
         });
     }
@@ -152,12 +154,19 @@ impl Lease {
         });
     }
 
+    /// What an answer said is left of the window of pictures.
+    pub fn read_images(&self, reading: &Reading) {
+        self.tell(|state, now| state.pool.read_images(self.id(), reading, now));
+    }
+
     /// A request that was sent at `sent` failed.
     pub fn failed(&self, refused: &Refused, sent: Instant) {
         let model = self.choice.model.as_deref();
         self.tell(|state, now| {
             let Some(fault) = fault::of(refused, now.wall) else { return };
-            state.setbacks.insert(self.id().clone(), refused.clone());
+            if !fault.is_apart(model) {
+                state.setbacks.insert(self.id().clone(), refused.clone());
+            }
             state.pool.failed(self.id(), model, fault, (sent, now));
         });
     }

@@ -15,7 +15,10 @@
 //!
 //! Not here: who is chosen (`pool`), which failures are an account's (`relay`).
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -46,6 +49,8 @@ pub enum Why {
     Workspace,
     /// The plan has no Codex.
     NotIncluded,
+    /// The account makes no pictures.
+    NoImages,
     /// Only a new login helps. The sentence says why.
     NeedsLogin(String),
     /// The login could not be renewed or read now. The sentence says why.
@@ -62,6 +67,7 @@ impl Why {
             Self::Rejected => "rejected",
             Self::Workspace => "workspace",
             Self::NotIncluded => "plan_not_included",
+            Self::NoImages => "images_not_enabled",
             Self::NeedsLogin(_) => "needs_login",
             Self::LoginTrouble(_) => "login_trouble",
         }
@@ -79,6 +85,7 @@ impl Why {
             Self::Rejected => "its login is not accepted".to_owned(),
             Self::Workspace => "its workspace is not accepted".to_owned(),
             Self::NotIncluded => "its plan does not include Codex".to_owned(),
+            Self::NoImages => "its account makes no images".to_owned(),
             Self::NeedsLogin(why) | Self::LoginTrouble(why) => why.trim_end_matches('.').to_owned(),
         }
     }
@@ -86,6 +93,22 @@ impl Why {
     /// Whether it is about the login and not about the account.
     fn is_of_login(&self) -> bool {
         matches!(self, Self::Rejected | Self::NeedsLogin(_) | Self::LoginTrouble(_))
+    }
+
+    /// Whether it is about what was asked of the account, and not about who it is: then it says
+    /// nothing about what is counted apart.
+    pub(super) fn is_of_use(&self) -> bool {
+        match self {
+            Self::UsageLimit { .. }
+            | Self::ModelLimit { .. }
+            | Self::RateLimit
+            | Self::NoImages => true,
+            Self::Rejected
+            | Self::Workspace
+            | Self::NotIncluded
+            | Self::NeedsLogin(_)
+            | Self::LoginTrouble(_) => false,
+        }
     }
 }
 
@@ -232,6 +255,29 @@ impl Health {
         if self.rests.is_empty() {
             self.clear();
         }
+    }
+
+    /// A request that was sent at `sent` and is counted apart was answered: the account is in order,
+    /// whatever is left of it.
+    pub fn vouched(&mut self, sent: Instant) {
+        let before = self.rests.len();
+        self.rests.retain(|rest| sent < rest.began || rest.why.is_of_use());
+        if self.rests.is_empty() && before > 0 {
+            self.clear();
+        }
+    }
+
+    /// What of it holds for that which is counted apart.
+    pub fn of_account(&self) -> Cow<'_, Self> {
+        if !self.rests.iter().any(|rest| rest.why.is_of_use()) {
+            return Cow::Borrowed(self);
+        }
+        let mut own = self.clone();
+        own.rests.retain(|rest| !rest.why.is_of_use());
+        if own.rests.is_empty() {
+            own.clear();
+        }
+        Cow::Owned(own)
     }
 
     /// A request that was sent at `sent` failed by the account's fault.

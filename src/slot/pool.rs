@@ -14,6 +14,7 @@
 //! Not here: waiting for a place (`relay::slots`), which failures are whose (`relay::fault`).
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,10 +24,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Moment, SlotId, Wishes,
     affinity::{self, Affinity, Giver},
-    health::{Fault, Fitness, Health, Why},
+    health::{Fault, Fitness, Health, Rest, Why},
     policy::{Candidate, Policy, Rotation, Thresholds, rank},
     verdict::Verdict,
-    window::{MAIN, Reading, Source, Usage},
+    window::{Family, MAIN, Reading, Source, Usage, Window},
 };
 
 /// What is the same for all slots.
@@ -40,6 +41,12 @@ pub struct Settings {
     pub concurrent: u32,
     pub affinity: affinity::Settings,
 }
+
+/// The model that slots are chosen by for pictures, whatever the client calls it.
+///
+/// Pictures are counted apart, in a window of their own: what is used up of an account's text stops
+/// none of them, and they stop no text.
+pub const IMAGES: &str = "gpt-image-2";
 
 /// How many models may rest on one slot; more than there are.
 const MOST_MODELS: usize = 32;
@@ -69,6 +76,8 @@ pub struct Slot {
     pub health: Health,
     /// How it fares with single models, by their names in lower case: only those that rest.
     by_model: Vec<(Box<str>, Health)>,
+    /// What its pictures are counted against, as it was last read. Only in memory.
+    images: Option<Reading>,
     /// Whose it was when it was last used, by a digest.
     owner: Option<u64>,
     /// What its account may ask, if that is known.
@@ -262,7 +271,8 @@ impl Pool {
             Fitness::Probed(left) if !is_named => return Verdict::Probed(left),
             Fitness::Fit | Fitness::MayProbe | Fitness::Resting | Fitness::Probed(_) => {}
         }
-        if let Some(verdict) = self.reserved(slot, now).filter(|_| !is_named) {
+        let reserved = if counts_apart(ask.model) { None } else { self.reserved(slot, now) };
+        if let Some(verdict) = reserved.filter(|_| !is_named) {
             return verdict;
         }
         if self.is_full(slot) {
@@ -271,7 +281,7 @@ impl Pool {
         if fitness != Fitness::Fit {
             return Verdict::MayProbe;
         }
-        match slot.usage.spent(now.wall) {
+        match slot.usage.spent(now.wall).filter(|_| !counts_apart(ask.model)) {
             Some(window) => Verdict::Spent { span: window.span(), resets_at: window.resets_at },
             None => Verdict::Ready,
         }
@@ -333,7 +343,7 @@ impl Pool {
             .filter(|look| look.verdict.is_rest())
             .filter_map(|look| Some((look, self.slot(&look.id)?)))
             .filter(|(_, slot)| slot.may_be_tried(ask, now) && !self.is_full(slot))
-            .filter(|(_, slot)| self.reserved(slot, now).is_none())
+            .filter(|(_, slot)| counts_apart(ask.model) || self.reserved(slot, now).is_none())
             .collect();
         hopeful.sort_by_key(|(look, _)| look.verdict.until().unwrap_or(Timestamp::MAX));
         hopeful.first().map(|(look, _)| look.id.clone())
@@ -364,7 +374,8 @@ impl Pool {
         slot.chosen = choices;
         slot.last_used = Some(now.wall);
         let with_model = slot.with_model(model).is_some_and(|it| it.probe(choices, now.instant));
-        slot.health.probe(choices, now.instant) || with_model
+        // What comes of it says nothing about that for which the slot itself rests.
+        !counts_apart(model) && slot.health.probe(choices, now.instant) || with_model
     }
 
     /// Gives back the place of the choice `number`.
@@ -380,7 +391,11 @@ impl Pool {
     /// A request for `model` that was sent at `sent` was answered by `id`.
     pub fn answered(&mut self, id: &SlotId, model: Option<&str>, sent: Instant) {
         if let Some(slot) = self.find(id) {
-            slot.health.answered(sent);
+            if counts_apart(model) {
+                slot.health.vouched(sent);
+            } else {
+                slot.health.answered(sent);
+            }
             if let Some(health) = slot.with_model(model) {
                 health.answered(sent);
             }
@@ -427,9 +442,12 @@ impl Pool {
         (sent, now): (Instant, Moment),
     ) {
         let Some(slot) = self.find(id) else { return };
+        let is_apart = fault.is_apart(model);
+        let fault = if is_apart { slot.apart(fault, now) } else { fault };
         slot.n_failed += 1;
         slot.last_error = Some(fault.why.sentence());
-        if let (Why::ModelLimit { .. }, Some(model)) = (&fault.why, model) {
+        let is_models = is_apart || matches!(fault.why, Why::ModelLimit { .. });
+        if let Some(model) = model.filter(|_| is_models) {
             // What is over for some models says nothing about the others.
             slot.fails_with(model, fault, sent, now);
         } else {
@@ -477,6 +495,22 @@ impl Pool {
         }
     }
 
+    /// Takes what an answer said of the window of `id`'s pictures. Nothing can be bought to go on
+    /// with, so one that is used up stops them until it resets.
+    pub fn read_images(&mut self, id: &SlotId, reading: &Reading, now: Moment) {
+        let Some(slot) = self.find(id) else { return };
+        let is_older = slot.images.as_ref().is_some_and(|it| reading.asked_at < it.asked_at);
+        if is_older || reading.limits.families.is_empty() {
+            return;
+        }
+        slot.images = Some(reading.clone());
+        if let Some(limit) = slot.images_spent(now.wall).map(Fault::from) {
+            slot.fails_with(IMAGES, limit, reading.asked_at, now);
+        } else {
+            slot.saw_room_for_models(reading, now);
+        }
+    }
+
     /// The models that `id`'s account may ask.
     pub fn set_models(&mut self, id: &SlotId, models: Arc<[String]>) {
         if let Some(slot) = self.find(id) {
@@ -507,6 +541,7 @@ impl Pool {
         let is_other = former.is_some_and(|former| former != owner);
         if is_other {
             slot.usage = Usage::default();
+            slot.images = None;
             slot.clear();
             slot.models = None;
             slot.last_error = None;
@@ -551,6 +586,27 @@ impl Pool {
     }
 }
 
+/// Whether requests for `model` are counted apart from all others.
+pub fn counts_apart(model: Option<&str>) -> bool {
+    model.is_some_and(|model| model.eq_ignore_ascii_case(IMAGES))
+}
+
+impl Fault {
+    /// Whether it concerns only what is counted apart, to which `model` may belong.
+    pub fn is_apart(&self, model: Option<&str>) -> bool {
+        counts_apart(model) && self.why.is_of_use()
+    }
+}
+
+/// A window of pictures that is used up, and the name of its limit.
+struct Spent<'a>(&'a Family, Window);
+
+impl From<Spent<'_>> for Fault {
+    fn from(Spent(family, window): Spent<'_>) -> Self {
+        Self { why: Why::ModelLimit { limit: family.id.clone() }, until: window.resets_at }
+    }
+}
+
 /// Whether `list` names `model`, however it is capitalised.
 pub fn names(list: &[String], model: &str) -> bool {
     list.iter().any(|name| name.eq_ignore_ascii_case(model))
@@ -569,6 +625,7 @@ impl Slot {
             usage: Usage::default(),
             health: Health::default(),
             by_model: Vec::new(),
+            images: None,
             owner: None,
             models: None,
             in_flight: 0,
@@ -593,12 +650,40 @@ impl Slot {
         known.find(|(name, _)| name.eq_ignore_ascii_case(model)).map(|(_, health)| health)
     }
 
+    /// What its pictures are counted against, as it was last read.
+    pub fn images(&self) -> Option<&Reading> {
+        self.images.as_ref()
+    }
+
+    /// The window of its pictures that is used up and resets last.
+    fn images_spent(&self, now: Timestamp) -> Option<Spent<'_>> {
+        let families = self.images.iter().flat_map(|reading| &reading.limits.families);
+        let windows = families.flat_map(|family| family.windows.iter().map(move |it| (family, it)));
+        let spent = windows.filter(|(_, window)| window.left(now) <= 0.0);
+        let last = spent.max_by_key(|(_, window)| window.resets_at.unwrap_or(Timestamp::MAX));
+        last.map(|(family, window)| Spent(family, *window))
+    }
+
+    /// `fault` as one that concerns its pictures alone.
+    fn apart(&self, fault: Fault, now: Moment) -> Fault {
+        let Why::UsageLimit { .. } = fault.why else { return fault };
+        let known = self.images_spent(now.wall).map(Fault::from);
+        let limit = || Why::ModelLimit { limit: IMAGES.to_owned() };
+        let (why, until) = known.map_or_else(|| (limit(), None), |known| (known.why, known.until));
+        Fault { why, until: fault.until.or(until) }
+    }
+
     /// What there is to go by for `model`.
-    fn healths(&self, model: Option<&str>) -> impl Iterator<Item = &Health> {
+    fn healths(&self, model: Option<&str>) -> impl Iterator<Item = Cow<'_, Health>> {
         let is_meant =
             move |name: &str| model.is_some_and(|model| name.eq_ignore_ascii_case(model));
         let with_model = self.by_model.iter().filter(move |(name, _)| is_meant(name));
-        std::iter::once(&self.health).chain(with_model.map(|(_, health)| health))
+        let own = if counts_apart(model) {
+            self.health.of_account()
+        } else {
+            Cow::Borrowed(&self.health)
+        };
+        std::iter::once(own).chain(with_model.map(|(_, health)| Cow::Borrowed(health)))
     }
 
     fn fitness(&self, model: Option<&str>, now: Moment) -> Fitness {
@@ -654,18 +739,19 @@ impl Slot {
     }
 
     fn resting(&self, model: Option<&str>) -> Verdict {
-        let rests = self.healths(model).filter_map(Health::rest);
-        let Some(rest) = rests.max_by_key(|rest| rest.weight()) else { return Verdict::Ready };
-        let (until, is_evident) = (rest.until, rest.is_evident);
-        match &rest.why {
-            Why::UsageLimit { span } => Verdict::Exhausted { span: *span, until, is_evident },
+        let rests = self.healths(model).filter_map(|health| health.rest().cloned());
+        let Some(rest) = rests.max_by_key(Rest::weight) else { return Verdict::Ready };
+        let Rest { why, until, is_evident, .. } = rest;
+        match why {
+            Why::UsageLimit { span } => Verdict::Exhausted { span, until, is_evident },
             Why::ModelLimit { .. }
             | Why::RateLimit
             | Why::Rejected
             | Why::Workspace
             | Why::NotIncluded
+            | Why::NoImages
             | Why::NeedsLogin(_)
-            | Why::LoginTrouble(_) => Verdict::Resting { why: rest.why.clone(), until, is_evident },
+            | Why::LoginTrouble(_) => Verdict::Resting { why, until, is_evident },
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Failure {
     UsageLimit(Box<UsageLimit>),
     #[error("this account's plan does not include Codex")]
     NotIncluded { plan_type: Option<String> },
+    #[error("this account makes no images")]
+    NoImages,
 
     // The request's fault: it is the same everywhere.
     #[error("the upstream refuses the request: {}", .0.message)]
@@ -125,9 +127,20 @@ impl Fault {
             None => self.code.as_deref().is_some_and(|code| BROKEN.contains(&code)),
         }
     }
+
+    /// Whether there is nothing at the address, and not a word about it.
+    fn is_no_route(&self) -> bool {
+        self.status == Some(404) && self.code.is_none() && self.message.is_none()
+    }
 }
 
 impl UsageLimit {
+    /// The limit that is reached, if it is one that is counted apart from the account's own.
+    pub fn apart(&self) -> Option<&str> {
+        let is_own = self.limits.families.iter().any(|family| family.id == MAIN);
+        self.limits.active.as_deref().filter(|active| *active != MAIN && !is_own)
+    }
+
     /// The limit that is reached, if it is that of some models only: the account's own has room.
     pub fn narrower(&self) -> Option<&str> {
         let active = self.limits.active.as_deref().filter(|active| *active != MAIN)?;
@@ -213,6 +226,7 @@ impl Failure {
             | Self::Workspace { .. }
             | Self::UsageLimit(_)
             | Self::NotIncluded { .. }
+            | Self::NoImages
             | Self::Overloaded { .. }
             | Self::Capacity { .. }
             | Self::RateLimited { .. }
@@ -221,6 +235,34 @@ impl Failure {
             | Self::Timeout(_)
             | Self::Cut(_)
             | Self::TooLarge { .. } => self.to_string(),
+        }
+    }
+
+    /// The same of a route for pictures: an account that makes none has no such route, and what is
+    /// left is that of pictures.
+    #[must_use]
+    pub fn of_images(self) -> Self {
+        match &self {
+            Self::Service(fault) if fault.is_no_route() => Self::NoImages,
+            Self::UsageLimit(limit) => {
+                let limits = usage::as_images(limit.limits.clone());
+                Self::UsageLimit(Box::new(UsageLimit { limits, ..*limit.clone() }))
+            }
+            Self::Unauthorized { .. }
+            | Self::Workspace { .. }
+            | Self::NotIncluded { .. }
+            | Self::NoImages
+            | Self::Request(_)
+            | Self::ModelNotFound(_)
+            | Self::Overloaded { .. }
+            | Self::Capacity { .. }
+            | Self::RateLimited { .. }
+            | Self::Challenge { .. }
+            | Self::Service(_)
+            | Self::Connect(_)
+            | Self::Timeout(_)
+            | Self::Cut(_)
+            | Self::TooLarge { .. } => self,
         }
     }
 
@@ -240,7 +282,8 @@ impl Failure {
             Self::Unauthorized { .. }
             | Self::Workspace { .. }
             | Self::UsageLimit(_)
-            | Self::NotIncluded { .. } => Blame::Account,
+            | Self::NotIncluded { .. }
+            | Self::NoImages => Blame::Account,
             Self::Request(_) | Self::ModelNotFound(_) => Blame::Request,
             Self::Overloaded { .. }
             | Self::Capacity { .. }
@@ -309,6 +352,7 @@ impl Failure {
             Self::Unauthorized { .. }
             | Self::Workspace { .. }
             | Self::NotIncluded { .. }
+            | Self::NoImages
             | Self::Request(_)
             | Self::ModelNotFound(_)
             | Self::Challenge { .. }

@@ -11,7 +11,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::usage::reached_type;
-use crate::{clock::to_second, object::Object, slot::window::Span};
+use crate::{
+    clock::to_second,
+    object::Object,
+    slot::window::{self, Reading, Span},
+};
 
 /// Where it comes from, in the words of that document.
 const PATH: &str = "/backend-api/wham/usage";
@@ -55,8 +59,22 @@ struct RateLimits {
     default: Option<Limit>,
     code_review: Option<Limit>,
     additional: Vec<Additional>,
+    /// What pictures are counted against, as an answer last said it; the document has no word of it.
+    image_generation: Option<Images>,
     /// The windows of the default limit by their length, whatever place they stand in.
     by_duration: ByDuration,
+}
+
+/// The window of pictures.
+#[derive(Debug, Serialize)]
+pub struct Images {
+    limit_id: String,
+    allowed: bool,
+    limit_reached: bool,
+    primary_window: Option<Window>,
+    secondary_window: Option<Window>,
+    observed_at: String,
+    source: &'static str,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -138,6 +156,7 @@ impl<'a> Status<'a> {
                 default: main.as_ref().map(Limit::of),
                 code_review: told.object("code_review_rate_limit").as_ref().map(Limit::of),
                 additional: additional(&told),
+                image_generation: None,
             },
             credits: told.object("credits").as_ref().map(Credits::of),
             spend_control: told.raw("spend_control").filter(|value| begins(value, '{')),
@@ -151,6 +170,34 @@ impl<'a> Status<'a> {
             }),
             model_usage: told.raw("model_usage"),
             raw: is_raw.then_some(document),
+        })
+    }
+}
+
+impl Status<'_> {
+    #[must_use]
+    pub fn with_images(mut self, images: Option<Images>) -> Self {
+        self.rate_limits.image_generation = images;
+        self
+    }
+}
+
+impl Images {
+    /// What `reading` says of pictures at `now`; of a window that has reset since it says nothing.
+    pub fn read(reading: &Reading, now: Timestamp) -> Option<Self> {
+        let family = reading.limits.families.first()?;
+        let is_known = |window: &&window::Window| window.resets_at.is_none_or(|at| now < at);
+        let mut windows = family.windows.iter().filter(is_known);
+        let is_reached = windows.clone().any(window::Window::is_used_up);
+        let mut next = || windows.next().map(|window| Window::of_reading(*window, now));
+        Some(Self {
+            limit_id: family.id.clone(),
+            allowed: !is_reached,
+            limit_reached: is_reached,
+            primary_window: next(),
+            secondary_window: next(),
+            observed_at: iso(reading.at),
+            source: "image_response",
         })
     }
 }
@@ -188,10 +235,30 @@ impl Limit {
 
 impl Window {
     fn of(window: &Object<'_>) -> Self {
-        let used_percent = number(window, "used_percent");
+        Self::new(
+            number(window, "used_percent"),
+            whole(window, "limit_window_seconds").filter(|seconds| *seconds > 0),
+            whole(window, "reset_at"),
+            whole(window, "reset_after_seconds"),
+        )
+    }
+
+    /// What was read, as the document would have it at `now`.
+    fn of_reading(window: window::Window, now: Timestamp) -> Self {
+        let seconds =
+            window.minutes.and_then(|minutes| i64::try_from(minutes).ok()?.checked_mul(60));
+        let after = window.resets_at.map(|at| at.duration_since(now).as_secs());
+        let at = window.resets_at.map(Timestamp::as_second);
+        Self::new(Some(window.used_percent), seconds, at, after)
+    }
+
+    fn new(
+        used_percent: Option<f64>,
+        seconds: Option<i64>,
+        reset_at: Option<i64>,
+        reset_after_seconds: Option<i64>,
+    ) -> Self {
         let remaining = |used: f64| ((100.0 - used).clamp(0.0, 100.0) * 100.0).round() / 100.0;
-        let seconds = whole(window, "limit_window_seconds").filter(|seconds| *seconds > 0);
-        let reset_at = whole(window, "reset_at");
         let at = reset_at.and_then(|second| Timestamp::from_second(second).ok());
         Self {
             used_percent,
@@ -199,7 +266,7 @@ impl Window {
             window_seconds: seconds,
             window_minutes: seconds.map(|seconds| seconds / 60 + i64::from(seconds % 60 > 0)),
             window_label: seconds.map(label),
-            reset_after_seconds: whole(window, "reset_after_seconds"),
+            reset_after_seconds,
             reset_at,
             reset_at_iso: at.map(iso),
         }
@@ -303,7 +370,7 @@ mod tests {
             captured_at: "2026-09-21T14:13:20Z"
             source: {"kind":"chatgpt_subscription","upstream_path":"/backend-api/wham/usage"}
             account: {"user_id":"user-1","account_id":"a","email":"me@example.com","plan_type":"plus"}
-            rate_limits: {"default":{"allowed":true,"limit_reached":false,"primary_window":{"used_percent":27.5,"remaining_percent":72.5,"window_seconds":604800,"window_minutes":10080,"window_label":"weekly","reset_after_seconds":100,"reset_at":1790000100,"reset_at_iso":"2026-09-21T14:15:00Z"},"secondary_window":{"used_percent":140.0,"remaining_percent":0.0,"window_seconds":17990,"window_minutes":300,"window_label":"17990s","reset_after_seconds":5,"reset_at":1790000005,"reset_at_iso":"2026-09-21T14:13:25Z"}},"code_review":null,"additional":[{"limit_name":"Spark","metered_feature":"bengalfox","rate_limit":{"allowed":true,"limit_reached":null,"primary_window":null,"secondary_window":null}}],"by_duration":{"five_hours":{"used_percent":140.0,"remaining_percent":0.0,"window_seconds":17990,"window_minutes":300,"window_label":"17990s","reset_after_seconds":5,"reset_at":1790000005,"reset_at_iso":"2026-09-21T14:13:25Z"},"day":null,"week":{"used_percent":27.5,"remaining_percent":72.5,"window_seconds":604800,"window_minutes":10080,"window_label":"weekly","reset_after_seconds":100,"reset_at":1790000100,"reset_at_iso":"2026-09-21T14:15:00Z"},"month":null,"other":null}}
+            rate_limits: {"default":{"allowed":true,"limit_reached":false,"primary_window":{"used_percent":27.5,"remaining_percent":72.5,"window_seconds":604800,"window_minutes":10080,"window_label":"weekly","reset_after_seconds":100,"reset_at":1790000100,"reset_at_iso":"2026-09-21T14:15:00Z"},"secondary_window":{"used_percent":140.0,"remaining_percent":0.0,"window_seconds":17990,"window_minutes":300,"window_label":"17990s","reset_after_seconds":5,"reset_at":1790000005,"reset_at_iso":"2026-09-21T14:13:25Z"}},"code_review":null,"additional":[{"limit_name":"Spark","metered_feature":"bengalfox","rate_limit":{"allowed":true,"limit_reached":null,"primary_window":null,"secondary_window":null}}],"image_generation":null,"by_duration":{"five_hours":{"used_percent":140.0,"remaining_percent":0.0,"window_seconds":17990,"window_minutes":300,"window_label":"17990s","reset_after_seconds":5,"reset_at":1790000005,"reset_at_iso":"2026-09-21T14:13:25Z"},"day":null,"week":{"used_percent":27.5,"remaining_percent":72.5,"window_seconds":604800,"window_minutes":10080,"window_label":"weekly","reset_after_seconds":100,"reset_at":1790000100,"reset_at_iso":"2026-09-21T14:15:00Z"},"month":null,"other":null}}
             credits: {"has_credits":true,"unlimited":false,"overage_limit_reached":null,"balance":"9.99","approx_local_messages":[1, 2],"approx_cloud_messages":null}
             spend_control: {"reached": false}
             rate_limit_reached_type: "rate_limit_reached"
@@ -323,7 +390,7 @@ mod tests {
             captured_at: "2026-09-21T14:13:20Z"
             source: {"kind":"chatgpt_subscription","upstream_path":"/backend-api/wham/usage"}
             account: {"user_id":null,"account_id":null,"email":null,"plan_type":null}
-            rate_limits: {"default":{"allowed":null,"limit_reached":null,"primary_window":{"used_percent":null,"remaining_percent":null,"window_seconds":null,"window_minutes":null,"window_label":null,"reset_after_seconds":-1,"reset_at":null,"reset_at_iso":null},"secondary_window":null},"code_review":null,"additional":[],"by_duration":{"five_hours":null,"day":null,"week":null,"month":null,"other":{"used_percent":null,"remaining_percent":null,"window_seconds":null,"window_minutes":null,"window_label":null,"reset_after_seconds":-1,"reset_at":null,"reset_at_iso":null}}}
+            rate_limits: {"default":{"allowed":null,"limit_reached":null,"primary_window":{"used_percent":null,"remaining_percent":null,"window_seconds":null,"window_minutes":null,"window_label":null,"reset_after_seconds":-1,"reset_at":null,"reset_at_iso":null},"secondary_window":null},"code_review":null,"additional":[],"image_generation":null,"by_duration":{"five_hours":null,"day":null,"week":null,"month":null,"other":{"used_percent":null,"remaining_percent":null,"window_seconds":null,"window_minutes":null,"window_label":null,"reset_after_seconds":-1,"reset_at":null,"reset_at_iso":null}}}
             credits: null
             spend_control: null
             rate_limit_reached_type: null
@@ -334,6 +401,27 @@ mod tests {
                         "reset_at": 1e300, "reset_after_seconds": -1}, "secondary_window": []},
                         "additional_rate_limits": {}, "credits": [], "spend_control": "none"}"#]].assert_eq(&told(document, true));
         assert_eq!(told("[]", true), "null");
+    }
+
+    #[test]
+    fn pictures_are_told_as_an_answer_last_said_it() {
+        #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+        let asked_at = std::time::Instant::now();
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let told = |used_percent, now| {
+            let window =
+                window::Window { used_percent, minutes: Some(1_440), resets_at: Some(at(2_000)) };
+            let id = "imagegen_premium".to_owned();
+            let families = vec![window::Family { id, name: None, windows: vec![window] }];
+            let limits = window::Limits { families, ..window::Limits::default() };
+            let source = window::Source::Answer;
+            let reading = Reading { limits, source, asked_at, at: at(1_000) };
+            serde_json::to_string(&Images::read(&reading, at(now))).expect("written")
+        };
+        expect![[r#"{"limit_id":"imagegen_premium","allowed":true,"limit_reached":false,"primary_window":{"used_percent":37.5,"remaining_percent":62.5,"window_seconds":86400,"window_minutes":1440,"window_label":"1d","reset_after_seconds":600,"reset_at":2000,"reset_at_iso":"1970-01-01T00:33:20Z"},"secondary_window":null,"observed_at":"1970-01-01T00:16:40Z","source":"image_response"}"#]].assert_eq(&told(37.5, 1_400));
+        expect![[r#"{"limit_id":"imagegen_premium","allowed":false,"limit_reached":true,"primary_window":{"used_percent":100.0,"remaining_percent":0.0,"window_seconds":86400,"window_minutes":1440,"window_label":"1d","reset_after_seconds":600,"reset_at":2000,"reset_at_iso":"1970-01-01T00:33:20Z"},"secondary_window":null,"observed_at":"1970-01-01T00:16:40Z","source":"image_response"}"#]].assert_eq(&told(100.0, 1_400));
+        // It has reset since, and what it was says nothing any more.
+        expect![[r#"{"limit_id":"imagegen_premium","allowed":true,"limit_reached":false,"primary_window":null,"secondary_window":null,"observed_at":"1970-01-01T00:16:40Z","source":"image_response"}"#]].assert_eq(&told(100.0, 2_000));
     }
 
     #[test]

@@ -30,6 +30,8 @@ const SLOTS: [&str; 2] = ["primary", "secondary"];
 
 /// The family of reviews of code, which the route tells apart from all others.
 const CODE_REVIEW: &str = "code_review";
+/// The limit of pictures, where an answer does not name it.
+const IMAGES: &str = "imagegen";
 /// Said of an account that may not go on, where the upstream says nothing closer.
 const REACHED: &str = "rate_limit_reached";
 
@@ -47,6 +49,20 @@ pub fn of_headers(headers: &HeaderMap, now: Timestamp) -> Limits {
         credits: credits(headers),
         resets_available: parsed(headers, "x-codex-rate-limit-reset-credits-available"),
     }
+}
+
+/// The same of an answer that was counted against the window of pictures, which stands there in the
+/// place of the account's own. Of that one nothing is said.
+pub fn as_images(limits: Limits) -> Limits {
+    let Limits { families, active, plan_type, .. } = limits;
+    let active = active.filter(|active| active != MAIN).unwrap_or_else(|| IMAGES.to_owned());
+    let named = |mut family: Family| {
+        family.id.clone_from(&active);
+        family
+    };
+    let own = families.into_iter().find(|family| family.id == MAIN).map(named);
+    let families = own.into_iter().collect();
+    Limits { families, active: Some(active), plan_type, ..Limits::default() }
 }
 
 /// What the document of the usage route says. `None` when `body` is no object.
@@ -299,6 +315,35 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn what_pictures_are_counted_against_stands_where_the_account_has_its_own() {
+        let now = at(1_000);
+        let read = |lines: &str| as_images(of_headers(&headers(lines), now));
+        let limits = read(
+            "c-active-limit: imagegen-premium
+             c-plan-type: plus
+             c-primary-used-percent: 40.5
+             c-primary-window-minutes: 1440
+             c-primary-reset-at: 2000
+             c-credits-has-credits: True
+             c-credits-unlimited: False
+             c-bengalfox-primary-used-percent: 7.0",
+        );
+        let resets_at = Some(at(2_000));
+        let window = Window { used_percent: 40.5, minutes: Some(1_440), resets_at };
+        let id = "imagegen_premium".to_owned();
+        let expected = Limits {
+            families: vec![Family { id: id.clone(), name: None, windows: vec![window] }],
+            plan_type: Some("plus".to_owned()),
+            active: Some(id),
+            ..Limits::default()
+        };
+        assert_eq!(limits, expected);
+        let nameless = read("c-primary-used-percent: 1.0");
+        assert_eq!(nameless.families[0].id, "imagegen");
+        assert_eq!(read("x-other: 1").families, []);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use super::json::{JsonError, Kind, Value, shorten};
 pub enum Status {
     /// Not a valid request.
     BadRequest,
+    /// It names something that does not exist.
+    NotFound,
     /// Valid, and not possible here.
     Unprocessable,
 }

@@ -145,6 +145,10 @@ class Simulator:
         """The inference requests so far, oldest first."""
         return [r for r in self.requests() if r.method == "POST" and r.path.endswith("/responses")]
 
+    def images(self) -> list[Sent]:
+        """The requests for pictures so far, oldest first."""
+        return [r for r in self.requests() if "/images/" in r.path]
+
     def only(self) -> Sent:
         """The one inference request there was."""
         sent = self.inference()

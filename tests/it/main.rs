@@ -18,6 +18,7 @@ mod floods;
 mod guards;
 mod h2;
 mod harness;
+mod images;
 mod kept;
 mod keyring;
 mod leaving;

@@ -260,6 +260,9 @@ async fn files_go_into_requests_of_every_dialect() {
         let url = sent["image_url"].as_str().expect("a picture");
         assert!(url.starts_with("data:image/png;base64,iVBOR"), "{url}");
     }
+    let edit = json!({"prompt": "a hat", "images": [{"file_id": picture}]});
+    let edited = relay.post("/v1/images/edits", &edit).await;
+    assert_eq!(edited.status, 200, "{edited:?}");
     let n_before = relay.upstream_requests().len();
     for (id, code) in [(&zip, "unsupported_file"), (&"file_x".to_owned(), "file_not_found")] {
         for (dialect, part) in parts(id) {

@@ -6,13 +6,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::harness::{
     InProcess, Setup, TOKEN,
     dialect::{Dialect, Told},
-    http::Refusal,
+    http::{Refusal, check_error},
 };
 
 const COMMENT: &[u8] = b": keep-alive\n\n";
@@ -275,4 +275,60 @@ async fn a_limit_of_the_whole_answer_counts_from_the_request() {
         assert!(watched.told(dialect).is_complete);
     }
     assert_eq!(relay.simulator.counters().open_streams, 0);
+}
+
+const IMAGES: &str = "/v1/images/generations";
+
+#[tokio::test(start_paused = true)]
+async fn pictures_are_made_three_at_a_time_and_each_has_its_own_limit() {
+    let relay = Setup::new().in_process().await;
+    let pause = |millis: u32| format!("a fox [sim headers-pause: {millis}]");
+    let several = json!({"prompt": pause(60_000), "n": 7});
+    let watched = relay.watch(IMAGES, &several).await;
+    assert_eq!(watched.status, 200, "{}", watched.body());
+    check_time(watched.ended_at, 180.0);
+    let watched = relay.watch(IMAGES, &json!({"prompt": pause(500_000)})).await;
+    assert_eq!(watched.refusal(), "504 server_error upstream_timeout");
+    check_time(watched.ended_at, 300.0);
+    let relay = Setup::new().set("AIRELAYS_IMAGE_TIMEOUT_SECONDS", "9").in_process().await;
+    let watched = relay.watch(IMAGES, &json!({"prompt": pause(500_000), "n": 2})).await;
+    assert_eq!(watched.refusal(), "504 server_error upstream_timeout");
+    check_time(watched.ended_at, 9.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_pictures_is_kept_alive_and_tells_its_failure() {
+    let relay = Setup::new().in_process().await;
+    let slow = |more: &str| {
+        let prompt = format!("a fox [sim headers-pause: 60000]{more}");
+        json!({"prompt": prompt, "stream": true})
+    };
+    let watched = relay.watch(IMAGES, &slow("")).await;
+    assert_eq!(watched.status, 200);
+    check_time(watched.headers_at, 10.0);
+    check_time(watched.ended_at, 60.0);
+    assert_eq!(watched.comments_at().len(), 3, "{:?}", watched.comments_at());
+    assert!(watched.body().contains("event: image_generation.completed\n"));
+    let watched = relay.watch(IMAGES, &slow("[sim status: 400]")).await;
+    let body = watched.body();
+    let last = body.trim_end().rsplit("\n\n").next().expect("an event");
+    let data = last.strip_prefix("event: error\ndata: ").expect("an error");
+    let data: Value = serde_json::from_str(data).expect("JSON");
+    check_error(&data["error"]);
+}
+
+/// Who goes away pays for no more pictures.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_ends_its_pictures() {
+    let relay = Setup::new().in_process().await;
+    let body = json!({"prompt": "a fox [sim headers-pause: 60000]", "n": 9});
+    let request = Request::post(IMAGES)
+        .header("authorization", format!("Bearer {TOKEN}"))
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()));
+    let asking = relay.send(request.expect("a request"));
+    let left = tokio::time::timeout(std::time::Duration::from_secs(90), asking).await;
+    assert!(left.is_err());
+    tokio::time::sleep(std::time::Duration::from_mins(10)).await;
+    assert_eq!(relay.simulator.recorded().len(), 6, "two rounds of three");
 }

@@ -15,7 +15,12 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::{
-    api::{admin::stats::Stats, body::Keeping, error::Cause, exchange::Exchange},
+    api::{
+        admin::stats::Stats,
+        body::Keeping,
+        error::Cause,
+        exchange::{Exchange, Shown},
+    },
     clock::Clock,
     traffic::Phase,
 };
@@ -39,9 +44,12 @@ pub async fn guard(exchange: Exchange, request: Request, next: Next) -> Response
     let record = exchange
         .record(Phase::OutboundResponse)
         .number("status_code", parts.status.as_u16().into());
+    let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     // What the owner is told of the accounts themselves is nothing to write down.
     let record = if exchange.is_about_the_relay() && parts.status.is_success() {
-        record.number("bytes", i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+        record.number("bytes", length)
+    } else if let Some(Shown(shown)) = parts.extensions.get() {
+        record.number("bytes", length).body("body", content_type, shown.clone())
     } else {
         record.body("body", content_type, bytes.clone())
     };

@@ -295,6 +295,17 @@ pub static TOTAL_TIMEOUT: Setting<Duration> = Setting {
     read: |raw, _| value::seconds(raw, 0.0..=LONGEST),
 };
 
+pub static IMAGE_TIMEOUT: Setting<Duration> = Setting {
+    about: about(
+        "upstream.image_timeout_seconds",
+        NEW,
+        "IMAGE_TIMEOUT_SECONDS",
+        "300",
+        "How long the upstream may take over one image.",
+    ),
+    read: |raw, _| value::seconds(raw, 0.1..=LONGEST),
+};
+
 pub static LEARN_PARAMETERS: Setting<bool> = Setting {
     about: about(
         "upstream.learn_parameters",

@@ -1,5 +1,7 @@
 //! Who is chosen and why, in tables; and long random histories, held to a model that only counts.
 
+mod apart;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::*;
@@ -412,47 +414,6 @@ fn a_window_that_is_used_up_stops_nobody_until_somebody_says_so() {
     assert!(pool.read(&id(1), &used(50.0, latest), latest));
     assert_eq!(glance(&mut pool, wanted, latest), "slot-1 by best-week-then-5h");
     assert!(!pool.read(&id(9), &used(50.0, latest), latest), "nobody is called so");
-}
-
-/// One model's own limit once stopped the whole account.
-#[test]
-fn a_limit_of_one_model_stops_that_model_alone() {
-    let t0 = start();
-    let mut pool = plain(2);
-    let spark = |now: Moment| Ask { model: Some("spark"), ..ask(now) };
-    let limit = || Why::ModelLimit { limit: "codex_bengalfox".to_owned() };
-    let until = Some(after(t0, 900));
-    pool.failed(&id(1), Some("Spark"), fault(limit(), until), (t0.instant, t0));
-    assert_eq!(glance(&mut pool, spark(t0), t0), "slot-2 by ordered");
-    assert_eq!(glance(&mut pool, Ask { model: Some("m"), ..ask(t0) }, t0), "slot-1 by ordered");
-    assert_eq!(glance(&mut pool, ask(t0), t0), "slot-1 by ordered");
-    let none = pool.choose(Ask { tried: &[id(2)], ..spark(t0) }, t0).expect_err("both");
-    assert_eq!(keys(&none.looks), "slot-1 cooling, slot-2 tried");
-    assert_eq!(none.wait, Some(Duration::from_mins(15)));
-    // What another model is answered says nothing about it; what it is answered does.
-    pool.answered(&id(1), Some("m"), after(t0, 1).instant);
-    assert_eq!(glance(&mut pool, spark(t0), after(t0, 2)), "slot-2 by ordered");
-    let now = after(t0, 900);
-    let probe = pool.choose(spark(now), now).expect("its time is over");
-    assert!(probe.is_probe && probe.id == id(1));
-    assert_eq!(glance(&mut pool, spark(now), now), "slot-2 by ordered", "one goes first");
-    assert_eq!(glance(&mut pool, ask(now), now), "slot-1 by ordered");
-    pool.answered(&id(1), Some("spark"), now.instant);
-    pool.leave(&id(1), probe.number);
-    assert_eq!(glance(&mut pool, spark(now), now), "slot-1 by ordered");
-    // A reading of that limit ends it as well.
-    pool.failed(&id(1), Some("spark"), fault(limit(), Some(after(now, 900))), (now.instant, now));
-    let later = after(now, 5);
-    let mut read = reading(&[(300, 10.0, 900)], later);
-    assert!(!pool.read(&id(1), &read, later));
-    assert_eq!(glance(&mut pool, spark(later), later), "slot-2 by ordered");
-    read.limits.families[0].id = "codex_bengalfox".to_owned();
-    assert!(pool.read(&id(1), &read, later));
-    assert_eq!(glance(&mut pool, spark(later), later), "slot-1 by ordered");
-    for n in 0..99 {
-        pool.failed(&id(1), Some(&n.to_string()), fault(limit(), until), (t0.instant, t0));
-    }
-    assert!(pool.slots[0].by_model.len() <= MOST_MODELS);
 }
 
 /// A request that thinks for minutes once held up all others after a rest.

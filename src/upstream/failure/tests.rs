@@ -34,6 +34,7 @@ fn short(failure: &Failure) -> String {
             format!("limit{}{} {resets:?}", text(&limit.reached), text(&limit.plan_type))
         }
         Failure::NotIncluded { plan_type } => format!("not included{}", text(plan_type)),
+        Failure::NoImages => "no images".to_owned(),
         Failure::Request(found) => format!("request {}", refusal(found)),
         Failure::ModelNotFound(found) => format!("model {}", refusal(found)),
         Failure::Overloaded { retry_after } => format!("overloaded{}", wait(retry_after)),
@@ -403,4 +404,25 @@ fn what_was_never_sent_is_told_from_what_may_have_arrived() {
     ] {
         assert_eq!(short(&Failure::of_sending(error)), expected);
     }
+}
+
+#[test]
+fn a_route_for_pictures_that_is_not_there_says_so() {
+    let of = |status, pairs: &[(&'static str, &str)], body| {
+        short(&answered(status, pairs, body).of_images())
+    };
+    assert_eq!(of(404, &[], ""), "no images");
+    assert_eq!(of(404, &[], r#"{"detail":"Not Found"}"#), "request 404: Not Found");
+    assert_eq!(of(403, &[], ""), "service 403:");
+    assert_eq!(of(500, &[], ""), "service 500:");
+    let limit = [
+        ("x-codex-active-limit", "imagegen_premium"),
+        ("x-codex-primary-used-percent", "100.0"),
+        ("x-codex-primary-reset-at", "1790000100"),
+    ];
+    let Failure::UsageLimit(limit) = answered(429, &limit, "").of_images() else {
+        panic!("no limit");
+    };
+    assert_eq!(limit.apart(), Some("imagegen_premium"));
+    assert_eq!(limit.resets_at, Some(at(1_790_000_100)));
 }

@@ -47,7 +47,7 @@ pub fn source(url: &str) -> Source<'_> {
         "http" | "https" if rest.starts_with("//") => Source::AsIs,
         "data" => {
             let Some((declared, data)) = split_data(rest) else { return Source::NoPicture };
-            match sniff(&first_bytes(data)) {
+            match sniff_base64(data) {
                 _ if !is_base64(data) => Source::NoPicture,
                 None => Source::NoPicture,
                 Some(mime) if mime == declared => Source::AsIs,
@@ -84,6 +84,17 @@ pub fn is_base64(data: &str) -> bool {
     padding <= 2 && n_digits > 0 && whole && n_digits + n_spaces == digits.len()
 }
 
+/// The same as [`sniff`], of what is in base64.
+pub fn sniff_base64(data: &str) -> Option<&'static str> {
+    sniff(&first_bytes(data))
+}
+
+/// How many bytes `data` in base64 stands for; no fewer, where there are line breaks in it.
+pub fn decoded_len(data: &str) -> usize {
+    let padding = data.bytes().rev().take_while(|byte| *byte == b'=').count();
+    (data.len() / 4 * 3).saturating_sub(padding)
+}
+
 fn first_bytes(data: &str) -> Vec<u8> {
     let digits = data.bytes().filter(|byte| !byte.is_ascii_whitespace());
     let mut first: Vec<_> = digits.take(SIGNATURE).take_while(|byte| *byte != b'=').collect();
@@ -109,6 +120,13 @@ mod tests {
             (b"", None),
         ] {
             assert_eq!(sniff(bytes), mime, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_picture_is_known_without_decoding_it() {
+        for (data, expected) in [("", 0), ("AAAA", 3), ("AAA=", 2), ("AA==", 1), (PNG, 68)] {
+            assert_eq!(decoded_len(data), expected, "{data}");
         }
     }
 

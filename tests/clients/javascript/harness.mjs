@@ -59,9 +59,13 @@ class Simulator {
   }
 
   async inference() {
+    return this.posts("/responses");
+  }
+
+  async posts(end) {
     const records = await (await fetch(`${this.url}/sim/requests`)).json();
     return records
-      .filter(({ method, path }) => method === "POST" && path.endsWith("/responses"))
+      .filter(({ method, path }) => method === "POST" && path.endsWith(end))
       .map((record) => ({
         ...record,
         headers: Object.fromEntries(record.headers.map(([name, value]) => [name.toLowerCase(), value])),

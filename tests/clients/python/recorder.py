@@ -26,6 +26,9 @@ ROUTES = {
     (r"POST /v1/responses", True): "ResponseStreamEvent",
     (r"POST /v1/completions", False): "CreateCompletionResponse",
     (r"POST /v1/completions", True): "CreateCompletionResponse",
+    (r"POST /v1/images/(generations|edits)", False): "ImagesResponse",
+    (r"POST /v1/images/generations", True): "ImageGenStreamEvent",
+    (r"POST /v1/images/edits", True): "ImageEditStreamEvent",
     (r"GET /v1/models", False): "ListModelsResponse",
     (r"GET /v1/models/[^/]+", False): "Model",
     (r"POST /v1/files", False): "OpenAIFile",
@@ -128,6 +131,10 @@ class Exchange:
             if numbers != sorted(set(numbers)):
                 found.append(f"sequence numbers {numbers}")
             ends = [event["type"] in TERMINAL for event in events]
+        elif "/images/" in self.route:
+            # Each of its events is whole by itself.
+            names = [name for name, _ in frames]
+            return [f"event {name}" for name in names if not name.endswith(".completed")]
         else:
             if len({event["id"] for event in events if "id" in event}) > 1:
                 found.append("the id changes within the stream")

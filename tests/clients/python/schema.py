@@ -81,6 +81,13 @@ EXCEPTIONS: dict[tuple[str, str], tuple[Any, str]] = {
         nullable({"type": "string", "enum": ["stop", "length", "content_filter"]}),
         "the same schema serves the pieces of a stream, which are not finished",
     ),
+    **{
+        (name, "properties/size"): (
+            {"type": "string", "pattern": r"^\d+x\d+$"},
+            "the upstream chooses sizes of its own; the document itself lets them be asked for",
+        )
+        for name in ("ImagesResponse", "ImageGenCompletedEvent", "ImageEditCompletedEvent")
+    },
 }
 
 

@@ -276,8 +276,8 @@ fn an_open_relay_has_no_token() {
               SDK note:          Any non-empty placeholder works when an SDK insists on an API key.
 
             Settings
-              security.require_bearer_auth: false (~/.config/airelays/config.toml, line 90)
-              security.auto_generate_bearer_token: false (~/.config/airelays/config.toml, line 94)
+              security.require_bearer_auth: false (~/.config/airelays/config.toml, line 92)
+              security.auto_generate_bearer_token: false (~/.config/airelays/config.toml, line 96)
 
             Next Steps
               1. airelays login

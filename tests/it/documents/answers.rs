@@ -27,6 +27,7 @@ impl Relay {
             .args(["serve", "--simulate", "--no-auth", "--port", "0"])
             .env_clear()
             .env("HOME", home.path())
+            // There are more routes than a client may ask in one go.
             .env("AIRELAYS_RATE_LIMIT_BURST", "1000")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
