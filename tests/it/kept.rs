@@ -94,6 +94,11 @@ async fn an_answer_is_kept_as_it_was_told() {
             assert_eq!(line, "404 invalid_request_error response_not_found id");
         }
     }
+    for (path, said) in [("/v1/completions", "prompt"), ("/v1/responses/compact", "input")] {
+        let body = json!({"model": MODEL, said: "x", "store": true});
+        let line = relay.post(path, &body).await.refusal().line();
+        assert_eq!(line, "422 invalid_request_error unsupported_parameter store", "{path}");
+    }
     let unkept = asked(&relay, json!({"store": false})).await;
     assert_eq!(
         (unkept["store"].clone(), relay.get(&path_of(&unkept)).await.status),

@@ -25,6 +25,7 @@ mod leaving;
 mod lifecycle;
 mod log;
 mod login;
+mod many;
 mod naming;
 mod processes;
 mod redirects;

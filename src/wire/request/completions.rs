@@ -28,11 +28,11 @@ pub fn translate(body: &[u8], options: &Options<'_>) -> Result<Translated, Rejec
     let doc = Doc::parse(body)?;
     let request = doc.root().object()?;
     let mut draft = Draft::new(options);
-    params::check(request, params::COMPLETIONS_ROUTE, options.keeps, &mut draft.notes)?;
+    params::check(request, params::COMPLETIONS_ROUTE, false, &mut draft.notes)?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }
-    let settings = Settings::read(request, Document::Chat, options.keeps, &mut draft.notes)?;
+    let settings = Settings::read(request, Document::Chat, false, &mut draft.notes)?;
     let prompt = prompt(request)?;
     let instructions = request.given("instructions");
     let instructions = instructions.map(|text| text.expect(Expect::String)).transpose()?;

@@ -70,7 +70,8 @@ pub fn from_request(
         Route::Chat => params::CHAT_ROUTE_WITH_INPUT,
         Route::Compaction => params::COMPACTION_ROUTE,
     };
-    params::check(request, tables, options.keeps, &mut draft.notes)?;
+    let keeps = options.keeps && route != Route::Compaction;
+    params::check(request, tables, keeps, &mut draft.notes)?;
     if options.no_tools {
         tools::refuse_all(request)?;
     }
@@ -78,7 +79,7 @@ pub fn from_request(
         Route::Responses | Route::Compaction => Document::Responses,
         Route::Chat => Document::Chat,
     };
-    let mut settings = Settings::read(request, document, options.keeps, &mut draft.notes)?;
+    let mut settings = Settings::read(request, document, keeps, &mut draft.notes)?;
     draft.may_lack(&settings);
     check_truncation(request, &mut draft.notes)?;
     let format = read_text(request, &mut settings, &mut draft.notes)?;

@@ -15,7 +15,7 @@ import OpenAI from "openai";
 
 export const MODEL = "gpt-5.5";
 export const GREETING = "Hello from the simulator. You said: ";
-const TOKEN = "client-tests-relay-token";
+export const TOKEN = "client-tests-relay-token";
 const ROOT = new URL("../../..", import.meta.url).pathname;
 const BINARY =
   process.env.AIRELAYS_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug/airelays");
