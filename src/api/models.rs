@@ -23,7 +23,10 @@ use crate::{
     id,
     relay::Relay,
     upstream::catalogue,
-    wire::model::{Alias, Suffixed},
+    wire::{
+        images,
+        model::{Alias, Suffixed},
+    },
 };
 
 /// What the routes need.
@@ -121,6 +124,16 @@ impl<'a> Model<'a> {
         )
     }
 
+    /// What the routes for pictures take, and no other.
+    fn of_images() -> Self {
+        let extension = Extension {
+            display_name: Some("GPT Image 2"),
+            description: Some("Makes and changes pictures, at `/v1/images`."),
+            ..Extension::default()
+        };
+        Self::new(images::MODEL, extension)
+    }
+
     fn of_alias(alias: &'a Alias, known: &'a catalogue::Models) -> Self {
         let plain = || Some(Suffixed::read(&alias.model)?.model);
         let model = known.find(&alias.model).or_else(|| known.find(plain()?));
@@ -133,16 +146,19 @@ impl Models {
     /// The models that clients may name, and who has them.
     fn named<'a>(&'a self, known: &'a catalogue::Models) -> Vec<Model<'a>> {
         let mut named = named(known, &self.aliases);
-        if self.relay.slots.is_single() {
-            return named;
+        if !self.relay.slots.is_single() {
+            self.relay.slots.view(|pool, _| {
+                for model in &mut named {
+                    let name = model.airelays.alias_of.unwrap_or(model.id);
+                    let having = pool.slots().filter(|slot| slot.has(name));
+                    model.airelays.slots = Some(having.map(|slot| slot.id.to_string()).collect());
+                }
+            });
         }
-        self.relay.slots.view(|pool, _| {
-            for model in &mut named {
-                let name = model.airelays.alias_of.unwrap_or(model.id);
-                let having = pool.slots().filter(|slot| slot.has(name));
-                model.airelays.slots = Some(having.map(|slot| slot.id.to_string()).collect());
-            }
-        });
+        // No catalogue has it; whether an account may use it shows when it does.
+        if !named.iter().any(|model| model.id.eq_ignore_ascii_case(images::MODEL)) {
+            named.push(Model::of_images());
+        }
         named
     }
 }

@@ -77,7 +77,7 @@ async fn much_is_kept_in_little_memory() {
         command.env(format!("AIRELAYS_RATE_LIMIT_{limit}"), "1000000000");
     }
     command.env("AIRELAYS_CONCURRENT_REQUESTS_PER_IP", "100");
-    command.env("AIRELAYS_LOGGING_ENABLED", "false");
+    command.env("AIRELAYS_LOG_ENABLED", "false");
     let mut relay = Program::spawn(command);
     let address = relay.address();
     let half = conversations() / 2;
