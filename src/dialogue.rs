@@ -80,7 +80,7 @@ impl Files {
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// The items of the request.
-    pub said: Vec<String>,
+    pub said: Vec<Item>,
     /// The response object that answers them.
     pub told: Vec<u8>,
     /// What is to be kept by its own id, and what that answers.
@@ -237,6 +237,20 @@ impl Dialogues {
         Ok(LocalFile { name: file.filename, content_type: file.content_type, bytes, content })
     }
 
+    /// Those of the items `ids` that are kept, as a list.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be used.
+    pub async fn items_of(&self, ids: Vec<String>) -> Result<Vec<u8>, TurnError> {
+        if ids.is_empty() {
+            return Ok(b"[]".into());
+        }
+        let items = self.store.items_of(ids).await?;
+        let items: Vec<_> = items.into_iter().map(Item::shown).collect();
+        Ok(memory::list(items.iter().map(|item| &**item)))
+    }
+
     /// Ends a turn. What is kept of it is on the disk when this returns.
     ///
     /// # Errors
@@ -250,8 +264,8 @@ impl Dialogues {
         let output: Vec<_> = output.filter_map(Item::named).collect();
         let response = told.as_ref().and_then(|told| told.text("id"));
         let conversation = turn.conversation().map(|id| {
-            let said = said.iter().filter_map(|item| Item::named(item));
-            (id.to_owned(), said.chain(output.iter().cloned()).collect(), response)
+            let all = said.into_iter().chain(output.iter().cloned()).collect();
+            (id.to_owned(), all, response)
         });
         let (answer, asked) = answer.unzip();
         let asked = asked.unwrap_or_default();
@@ -270,10 +284,12 @@ impl Dialogues {
     }
 
     async fn keep(&self, outcome: Outcome) -> Result<(), TurnError> {
+        let previous = outcome.answer.as_ref().and_then(|answer| answer.previous.clone());
         match self.store.keep_turn(outcome).await? {
             Kept::Done => Ok(()),
             Kept::Gone => Err(TurnError::Gone),
             Kept::NoRoom { limit } => Err(TurnError::NoRoom { limit }),
+            Kept::NoPrevious => Err(TurnError::NoAnswer { id: previous.unwrap_or_default() }),
         }
     }
 }

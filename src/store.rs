@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 
 pub use self::{
     answers::{Answer, Kept, Kind, Outcome, ended},
-    conversations::{Conversation, Item},
+    conversations::{Conversation, Item, merged},
     files::{Content, File, NewFile, Upload, UploadError},
 };
 use self::{

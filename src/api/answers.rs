@@ -35,21 +35,22 @@ pub struct Answers {
 }
 
 pub fn router(answers: Answers) -> Router {
-    Router::new()
-        .route("/v1/responses/{response_id}", get(response).delete(delete_response))
-        .route("/v1/responses/{response_id}/input_items", get(input_items))
-        .route("/v1/responses/{response_id}/cancel", post(cancel))
-        .route(
-            "/v1/chat/completions/{completion_id}",
-            get(chat).post(update_chat).delete(delete_chat),
-        )
-        .route("/v1/chat/completions/{completion_id}/messages", get(messages))
-        .with_state(answers)
-}
-
-/// `GET` of the route that makes chat completions.
-pub fn list_of_chats(answers: Answers) -> axum::routing::MethodRouter {
-    get(chats).with_state(answers)
+    let mut router = Router::new();
+    // Who makes answers without tools wants to see them as well.
+    for prefix in ["/v1", "/no-tools/v1"] {
+        let (one, chats_path) =
+            (format!("{prefix}/responses/{{response_id}}"), format!("{prefix}/chat/completions"));
+        let one_chat = format!("{chats_path}/{{completion_id}}");
+        router = router
+            .route(&one, get(response).delete(delete_response))
+            .route(&format!("{one}/input_items"), get(input_items))
+            .route(&format!("{one}/cancel"), post(cancel))
+            // The route that makes them lists them.
+            .route(&chats_path, get(chats))
+            .route(&one_chat, get(chat).post(update_chat).delete(delete_chat))
+            .route(&format!("{one_chat}/messages"), get(messages));
+    }
+    router.with_state(answers)
 }
 
 type Id = Result<Path<String>, PathRejection>;
@@ -84,6 +85,10 @@ async fn response(State(answers): State<Answers>, id: Id, uri: Uri) -> Result<Re
     Ok(json_of(so_far.unwrap_or(answer.body).into_bytes()))
 }
 
+fn bad(name: &'static str, why: &str) -> Reject {
+    Reject::bad(name, "invalid_value", format!("Invalid '{name}': {why}."))
+}
+
 /// Whether the events of an answer are wanted, and from where on.
 #[derive(Default)]
 struct Resumed {
@@ -100,11 +105,11 @@ impl Resumed {
             match (&*name, &*value) {
                 ("stream", "true") => resumed.is_stream = true,
                 ("stream", "false") => resumed.is_stream = false,
-                ("stream", _) => return Err(ApiError::bad_query("stream")),
+                ("stream", _) => return Err(bad("stream", "expected 'true' or 'false'").into()),
                 ("starting_after", number) => {
                     let number = number.parse().ok().filter(|number| *number >= 0);
-                    resumed.after =
-                        Some(number.ok_or_else(|| ApiError::bad_query("starting_after"))?);
+                    let bad = || bad("starting_after", "expected the number of an event");
+                    resumed.after = Some(number.ok_or_else(bad)?);
                 }
                 _ => {}
             }
@@ -119,6 +124,7 @@ async fn delete_response(State(answers): State<Answers>, id: Id) -> Result<Respo
         answers.background.cancel(&id).await;
     }
     answers.dialogues.store().delete_answer(Kind::Response, &id).await?;
+    answers.background.forget(&id);
     json(&Deleted::of("response", id))
 }
 
@@ -149,9 +155,11 @@ async fn messages(State(answers): State<Answers>, id: Id, uri: Uri) -> Result<Re
 
 async fn asked(answers: &Answers, kind: Kind, id: String, uri: &Uri) -> Result<Response, ApiError> {
     answers.known(kind, &id).await?;
-    let (page, _) = page::read(uri, LENGTHS)?;
+    let (mut page, _) = page::read(uri, LENGTHS)?;
+    if kind == Kind::Chat && !says_order(uri) {
+        page.order = store::Order::Asc;
+    }
     let listed = answers.dialogues.store().asked(&id, page.clone()).await?;
-    let listed = listed.ok_or_else(|| ApiError::unknown_answer("response", &id))?;
     let Listed { entries, has_more } =
         listed.map_err(|UnknownCursor| page::unknown_cursor(&page))?;
     page::items(entries, has_more)
@@ -193,8 +201,8 @@ async fn chats(State(answers): State<Answers>, uri: Uri) -> Result<Response, Api
         return Err(ApiError::nothing_kept());
     }
     let (mut page, others) = page::read(&uri, LENGTHS)?;
-    // As the platform has it for this list alone.
-    if !others_say_order(&uri) {
+    // As the platform has it for chats alone.
+    if !says_order(&uri) {
         page.order = store::Order::Asc;
     }
     let (mut model, mut metadata) = (None, Vec::new());
@@ -214,6 +222,6 @@ async fn chats(State(answers): State<Answers>, uri: Uri) -> Result<Response, Api
     page::items(entries, has_more)
 }
 
-fn others_say_order(uri: &Uri) -> bool {
+fn says_order(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("order=")))
 }

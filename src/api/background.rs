@@ -17,18 +17,19 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::{
-    HeaderValue,
+    HeaderName, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::{
+        disclosure::disclose,
         error::ApiError,
         json_of,
         keep::Keep,
@@ -85,6 +86,20 @@ struct Told {
     error: Option<String>,
     is_kept: bool,
     ended: Option<Instant>,
+    /// How it ended, where that could not be written down.
+    unwritten: Option<String>,
+}
+
+/// A run is over when this is dropped, whatever has happened to its task.
+struct Over<'a> {
+    all: &'a Background,
+    run: &'a Run,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.all.over(self.run);
+    }
 }
 
 impl Background {
@@ -109,34 +124,67 @@ impl Background {
         let body = begun(&answer, setting.keep.as_ref())?;
         let answer = Answer { body: body.clone(), ..answer };
         let run = self.admit(&answer.id)?;
-        if let Err(error) = self.0.dialogues.open(answer.clone(), asked).await {
-            self.0.runs.lock().remove(&answer.id);
-            return Err(error.into());
-        }
         let (all, ours) = (self.clone(), Arc::clone(&run));
         let mut setting = setting;
+        let ignored = std::mem::take(&mut setting.ignored);
         // Comments are for connections.
         setting.limits.keep_alive = None;
+        let (tell, told) = oneshot::channel();
+        // Whoever asks may leave at any moment, and what was begun has to come to its end.
         self.0.tasks.spawn(async move {
-            ours.make((setting, opening, teller)).await;
-            all.end(&ours, answer).await;
+            let over = Over { all: &all, run: &ours };
+            let opened = all.0.dialogues.open(answer.clone(), asked).await;
+            let is_open = opened.is_ok();
+            let _left = tell.send(opened);
+            if is_open {
+                ours.make((setting, opening, teller)).await;
+                all.end(&ours, answer).await;
+            } else {
+                all.forget(&answer.id);
+            }
+            drop(over);
         });
-        if is_stream { Ok(follow(run, -1)) } else { Ok(json_of(body.into_bytes())) }
+        told.await.map_err(|_| ApiError::leaving())??;
+        let mut response = if is_stream { follow(run, -1) } else { json_of(body.into_bytes()) };
+        disclose(&ignored, response.headers_mut());
+        Ok(response)
+    }
+
+    /// Lets go of the events of an answer that nobody can ask for any more.
+    pub fn forget(&self, id: &str) {
+        self.0.runs.lock().remove(id);
     }
 
     /// A place for the answer `id`.
     fn admit(&self, id: &str) -> Result<Arc<Run>, ApiError> {
+        if self.prune() >= MOST {
+            return Err(ApiError::too_much_in_background(MOST));
+        }
+        let mut runs = self.0.runs.lock();
+        let run = Arc::new(Run {
+            told: Mutex::default(),
+            changed: watch::Sender::new(()),
+            cancel: CancellationToken::new(),
+        });
+        runs.insert(id.to_owned(), Arc::clone(&run));
+        Ok(run)
+    }
+
+    /// Lets go of events that were held for long enough, or are too many. How many answers are being
+    /// made.
+    fn prune(&self) -> usize {
         let now = self.0.clock.instant();
         let mut runs = self.0.runs.lock();
         let ended = |run: &Run| run.told.lock().ended;
         runs.retain(|_, run| ended(run).is_none_or(|at| now.duration_since(at) < HELD));
-        let mut done: Vec<_> = runs
-            .iter()
-            .filter_map(|(id, run)| Some((ended(run)?, run.told.lock().bytes, id.clone())))
-            .collect();
-        if runs.len() - done.len() >= MOST {
-            return Err(ApiError::too_much_in_background(MOST));
-        }
+        let done = |(id, run): (&String, &Arc<Run>)| {
+            let told = run.told.lock();
+            // One whose end is nowhere else stays for whoever asks.
+            let at = told.ended.filter(|_| told.unwritten.is_none())?;
+            Some((at, told.bytes, id.clone()))
+        };
+        let mut done: Vec<_> = runs.iter().filter_map(done).collect();
+        let n_open = runs.values().filter(|run| ended(run).is_none()).count();
         done.sort_unstable_by_key(|(at, ..)| std::cmp::Reverse(*at));
         let mut held = 0;
         for (_, bytes, id) in done {
@@ -145,13 +193,7 @@ impl Background {
                 runs.remove(&id);
             }
         }
-        let run = Arc::new(Run {
-            told: Mutex::default(),
-            changed: watch::Sender::new(()),
-            cancel: CancellationToken::new(),
-        });
-        runs.insert(id.to_owned(), Arc::clone(&run));
-        Ok(run)
+        n_open
     }
 
     /// Writes down what became of a run, unless its end was kept as every answer's is.
@@ -166,15 +208,22 @@ impl Background {
             let error = error.filter(|_| !is_cancelled);
             let error = error.as_deref().unwrap_or("null").as_bytes();
             let body = store::ended(response.as_deref().unwrap_or(&answer.body), status, error);
-            let ended = Answer { status: status.to_owned(), body, ..answer };
+            let ended = Answer { status: status.to_owned(), body: body.clone(), ..answer };
+            if is_cancelled {
+                run.end_with(&ApiError::cancelled());
+            }
             if let Err(error) = self.0.dialogues.open(ended, Vec::new()).await {
-                tracing::warn!(
-                    error = &*error.to_string(),
-                    "cannot write down how an answer ended"
-                );
+                let error = &*error.to_string();
+                tracing::warn!(error, "cannot write down how an answer ended");
+                run.told.lock().unwritten = Some(body);
             }
         }
-        run.told.lock().ended = Some(self.0.clock.instant());
+        self.over(run);
+        self.prune();
+    }
+
+    fn over(&self, run: &Run) {
+        run.told.lock().ended.get_or_insert_with(|| self.0.clock.instant());
         run.changed.send_replace(());
     }
 
@@ -182,11 +231,12 @@ impl Background {
         self.0.runs.lock().get(id).cloned()
     }
 
-    /// The response object of an answer that is being made, as far as it is known.
+    /// The response object of an answer that is being made, as far as it is known; or of one whose
+    /// end could not be written down.
     pub fn so_far(&self, id: &str) -> Option<String> {
         let run = self.run(id)?;
         let told = run.told.lock();
-        if told.ended.is_some() { None } else { told.response.clone() }
+        if told.ended.is_some() { told.unwritten.clone() } else { told.response.clone() }
     }
 
     /// The events of the answer `id` with higher numbers than `after`, as they come.
@@ -221,7 +271,7 @@ impl Run {
                         self.take(&bytes);
                     }
                 }
-                Err(error) => self.fail(&error),
+                Err(error) => self.end_with(&error),
             }
         };
         tokio::select! {
@@ -257,13 +307,11 @@ impl Run {
         self.changed.send_replace(());
     }
 
-    /// What failed before anything was told is the only event.
-    fn fail(&self, error: &ApiError) {
-        let object = error.object();
-        let event = format!(
-            "event: error\ndata: {{\"type\":\"error\",\"sequence_number\":0,\"error\":{object}}}\n\n"
-        );
-        self.take(&event.into());
+    /// Ends the events with `error`.
+    fn end_with(&self, error: &ApiError) {
+        let last = self.told.lock().events.back().map(|(number, _)| *number);
+        let number = last.map_or(0, |last| last.saturating_add(1));
+        self.take(&stream::error_event(error, number).into());
     }
 }
 
@@ -272,6 +320,7 @@ impl Told {
         self.bytes += event.len();
         self.events.push_back((number, event));
         while self.bytes > EVENTS
+            && self.events.len() > 1
             && let Some((_, gone)) = self.events.pop_front()
         {
             self.bytes -= gone.len();
@@ -289,7 +338,11 @@ fn follow(run: Arc<Run>, after: i64) -> Response {
             changed.mark_unchanged();
             match run.next(at, after) {
                 Next::Events(events, at) => return Some((events, Some((run, at, changed)))),
-                Next::Gone => return Some((gone(), None)),
+                Next::Gone => {
+                    let number = after.saturating_add(1);
+                    let gone = stream::error_event(&ApiError::no_events(), number);
+                    return Some((gone.into(), None));
+                }
                 Next::Ended => return None,
                 Next::Later => {}
             }
@@ -307,6 +360,7 @@ fn follow(run: Arc<Run>, after: i64) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(pieces)).into_response()
 }
@@ -324,7 +378,8 @@ impl Run {
     fn next(&self, at: usize, after: i64) -> Next {
         let told = self.told.lock();
         let n_all = told.n_gone + told.events.len();
-        let first_wanted = told.events.front().is_none_or(|(number, _)| *number <= after + 1);
+        let first_wanted =
+            told.events.front().is_some_and(|(number, _)| *number <= after.saturating_add(1));
         if at < told.n_gone && !first_wanted {
             return Next::Gone;
         }
@@ -336,14 +391,6 @@ impl Run {
         }
         if told.ended.is_some() { Next::Ended } else { Next::Later }
     }
-}
-
-fn gone() -> Bytes {
-    let object = ApiError::no_events().object();
-    format!(
-        "event: error\ndata: {{\"type\":\"error\",\"sequence_number\":0,\"error\":{object}}}\n\n"
-    )
-    .into()
 }
 
 /// The response object of an answer that nobody has begun to make.

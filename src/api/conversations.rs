@@ -6,7 +6,7 @@ use axum::{
     Router,
     extract::{Path, State, rejection::PathRejection},
     response::Response,
-    routing::get,
+    routing::{get, post},
 };
 use http::Uri;
 use serde::Serialize;
@@ -41,15 +41,19 @@ pub struct Conversations {
 }
 
 pub fn router(conversations: Conversations) -> Router {
-    let one = get(retrieve).post(update).delete(delete);
-    let items = get(list_items).post(add_items);
-    let item = get(retrieve_item).delete(delete_item);
-    Router::new()
-        .route("/v1/conversations", axum::routing::post(create))
-        .route("/v1/conversations/{conversation_id}", one)
-        .route("/v1/conversations/{conversation_id}/items", items)
-        .route("/v1/conversations/{conversation_id}/items/{item_id}", item)
-        .with_state(conversations)
+    let mut router = Router::new();
+    for prefix in ["/v1", "/no-tools/v1"] {
+        let all = format!("{prefix}/conversations");
+        let one = format!("{all}/{{conversation_id}}");
+        let items = format!("{one}/items");
+        let item = format!("{items}/{{item_id}}");
+        router = router
+            .route(&all, post(create))
+            .route(&one, get(retrieve).post(update).delete(delete))
+            .route(&items, get(list_items).post(add_items))
+            .route(&item, get(retrieve_item).delete(delete_item));
+    }
+    router.with_state(conversations)
 }
 
 /// `Conversation` of the published document, and what is known besides.
@@ -124,7 +128,16 @@ async fn update(
     let found = match asked.metadata {
         Said::Nothing => store.conversation(&id).await?,
         Said::None => store.update_conversation(&id, None).await?,
-        Said::These(changes) => store.update_conversation(&id, Some(changes)).await?,
+        Said::These(changes) => {
+            let known = store.conversation(&id).await?;
+            if let Some(merged) = known.and_then(|it| store::merged(&it.metadata, &changes)) {
+                // Together they have to be what metadata may be.
+                let doc = Doc::parse(merged.as_bytes()).map_err(Reject::from)?;
+                let named = |reject| Reject { param: Some("metadata".to_owned()), ..reject };
+                memory::metadata(doc.root()).map_err(named)?;
+            }
+            store.update_conversation(&id, Some(changes)).await?
+        }
     };
     let found = found.ok_or_else(|| ApiError::unknown_conversation(&id))?;
     let mut response = json(&Document::try_from(found)?)?;
@@ -182,7 +195,7 @@ async fn retrieve_item(
         return Err(ApiError::unknown_conversation(&id));
     }
     let found = store.item(&id, &item).await?;
-    json(&page::raw(found.ok_or_else(|| ApiError::unknown_item(&item))?.json)?)
+    json(&page::raw(found.ok_or_else(|| ApiError::unknown_item(&item))?.shown())?)
 }
 
 async fn delete_item(
@@ -225,7 +238,7 @@ impl Asked {
         let doc = doc.map_err(Reject::from)?;
         let body = doc.root();
         let given = items_of(body.object()?).filter(|given| !given.is_null());
-        let items = given.map(read_items).transpose()?.unwrap_or_default();
+        let (items, left_out) = given.map(read_items).transpose()?.unwrap_or_default();
         let metadata = match body.get("metadata") {
             None => Said::Nothing,
             Some(none) if none.is_null() => Said::None,
@@ -234,18 +247,20 @@ impl Asked {
         let known = ["items", "metadata"];
         let unknown = body.entries().filter(|entry| !known.iter().any(|it| entry.key.is(it)));
         let is_whole = given.is_some_and(|given| given.place() == body.place());
-        let ignored = unknown.filter(|_| !is_whole).map(|entry| entry.value.path()).collect();
+        let ignored = unknown.filter(|_| !is_whole).map(|entry| entry.value.path());
+        let ignored = ignored.chain(left_out).collect();
         Ok(Self { metadata, items, ignored })
     }
 }
 
-fn read_items(given: Value<'_>) -> Result<Vec<Item>, ApiError> {
+/// Items as they are kept, and what of them is left out.
+fn read_items(given: Value<'_>) -> Result<(Vec<Item>, Vec<String>), ApiError> {
     if given.array()?.items().count() > MAX_ITEMS {
         let path = given.path();
         let message = format!("Invalid '{path}': at most {MAX_ITEMS} items can be added at once.");
         return Err(Reject::bad(path, "array_above_max_length", message).into());
     }
     let options = Options { local: true, files: &|_| Some(Local::Reference), ..Options::PLAIN };
-    let items = memory::kept_items(given, &options)?;
-    Ok(items.iter().filter_map(|item| Item::named(item)).collect())
+    let (items, left_out) = memory::kept_items(given, &options)?;
+    Ok((items.iter().filter_map(|item| Item::named(item)).collect(), left_out))
 }

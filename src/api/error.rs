@@ -300,6 +300,12 @@ impl ApiError {
         .code("stream_expired")
     }
 
+    /// The last event of an answer that its client has ended.
+    pub fn cancelled() -> Self {
+        Self::new(StatusCode::CONFLICT, Kind::InvalidRequestError, "The response was cancelled.")
+            .code("response_cancelled")
+    }
+
     pub fn too_much_in_background(limit: usize) -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,

@@ -47,12 +47,17 @@ pub struct Files {
 }
 
 pub fn router(files: Files) -> Router {
-    Router::new()
-        // The upload has a limit of its own.
-        .route("/v1/files", get(list).post(upload::upload).layer(DefaultBodyLimit::disable()))
-        .route("/v1/files/{file_id}", get(retrieve).delete(delete))
-        .route("/v1/files/{file_id}/content", get(content))
-        .with_state(files)
+    let mut router = Router::new();
+    for prefix in ["/v1", "/no-tools/v1"] {
+        let all = format!("{prefix}/files");
+        let one = format!("{all}/{{file_id}}");
+        router = router
+            // The upload has a limit of its own.
+            .route(&all, get(list).post(upload::upload).layer(DefaultBodyLimit::disable()))
+            .route(&one, get(retrieve).delete(delete))
+            .route(&format!("{one}/content"), get(content));
+    }
+    router.with_state(files)
 }
 
 /// `OpenAIFile` of the published document, and what is known besides.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use crate::{
     api::error::ApiError,
     dialogue::{Dialogues, Ended, Turn},
+    object::Object,
     store::{Answer, Item},
     wire::{
         reply::{
@@ -21,7 +22,7 @@ pub struct Keep {
     dialogues: Dialogues,
     turn: Turn,
     /// The items of the request, as their client means them.
-    said: Vec<String>,
+    said: Vec<Item>,
     answer: Option<(Answer, Vec<Item>)>,
     /// What response objects of this turn say besides.
     members: Members,
@@ -33,7 +34,7 @@ pub struct Keep {
 pub type Keeping = Pin<Box<dyn Future<Output = Result<(), ApiError>> + Send>>;
 
 impl Keep {
-    pub fn new(dialogues: Dialogues, turn: Turn, said: Vec<String>, names: ToolNames) -> Self {
+    pub fn new(dialogues: Dialogues, turn: Turn, said: Vec<Item>, names: ToolNames) -> Self {
         let (members, collect) = (Members::new(), Collect::new(names));
         Self { dialogues, turn, said, answer: None, members, collect, chat: None }
     }
@@ -85,7 +86,10 @@ impl Keep {
         let answer = answer.map(|(answer, asked)| {
             let body =
                 chat.map_or_else(|| text(&told), |chat| with_metadata(&chat, &answer.metadata));
-            (Answer { body, status: status.to_owned(), ..answer }, asked)
+            // That which served, as the body says it.
+            let model = Object::read(body.as_bytes()).and_then(|body| body.text("model"));
+            let model = model.unwrap_or(answer.model);
+            (Answer { body, model, status: status.to_owned(), ..answer }, asked)
         });
         let ended = Ended { said, told, answer };
         Box::pin(async move { Ok(dialogues.end(&turn, ended).await?) })
@@ -99,7 +103,7 @@ fn text(json: &[u8]) -> String {
 /// A chat completion as it is kept: with what its client said about it.
 pub fn with_metadata(completion: &[u8], metadata: &str) -> String {
     let mut whole = Vec::with_capacity(completion.len() + metadata.len());
-    if let Some(object) = crate::object::Object::read(completion) {
+    if let Some(object) = Object::read(completion) {
         let metadata = metadata.as_bytes();
         crate::wire::reply::items::write_with(&object, "metadata", metadata, &mut whole);
     }

@@ -79,7 +79,7 @@ pub fn raw(json: String) -> Result<Box<RawValue>, ApiError> {
 ///
 /// When something of it is not JSON, which cannot be.
 pub fn items(items: Vec<Item>, has_more: bool) -> Result<Response, ApiError> {
-    let named = |item: Item| Ok((item.id, raw(item.json)?));
+    let named = |item: Item| Ok((item.id.clone(), raw(item.shown())?));
     let all: Vec<_> = items.into_iter().map(named).collect::<Result<_, ApiError>>()?;
     json(&List::new(all, has_more, |(id, _)| id.clone()).map(|(_, item)| item))
 }

@@ -63,7 +63,6 @@ pub fn router(parts: Parts) -> Router {
     let protected = Router::new()
         .merge(compact::router(parts.text.clone()))
         .merge(text::router(parts.text))
-        .route("/v1/chat/completions", answers::list_of_chats(parts.answers.clone()))
         .merge(answers::router(parts.answers))
         .merge(images::router(parts.images))
         .merge(models::router(parts.models))

@@ -57,6 +57,18 @@ const ROUTES: &[&str] = &[
     "/no-tools/v1/responses",
     "/no-tools/v1/responses/compact",
     "/no-tools/v1/chat/completions",
+    "/no-tools/v1/files",
+    "/no-tools/v1/files/{file_id}",
+    "/no-tools/v1/files/{file_id}/content",
+    "/no-tools/v1/conversations",
+    "/no-tools/v1/conversations/{conversation_id}",
+    "/no-tools/v1/conversations/{conversation_id}/items",
+    "/no-tools/v1/conversations/{conversation_id}/items/{item_id}",
+    "/no-tools/v1/responses/{response_id}",
+    "/no-tools/v1/responses/{response_id}/input_items",
+    "/no-tools/v1/responses/{response_id}/cancel",
+    "/no-tools/v1/chat/completions/{completion_id}",
+    "/no-tools/v1/chat/completions/{completion_id}/messages",
 ];
 
 /// What only the shell knows: settings, and the state of the files that they name.

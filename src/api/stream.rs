@@ -99,17 +99,7 @@ impl Teller {
     fn tell_failure(&self, error: &ApiError) -> String {
         let object = error.object();
         match self {
-            Self::Responses(forward) => {
-                let number = forward.next_number();
-                let text = |text: Option<&str>| serde_json::to_string(&text).unwrap_or_default();
-                let code = text(error.code_name());
-                let message = text(Some(error.message()));
-                let param = text(error.param_name());
-                format!(
-                    "event: error\ndata: {{\"type\":\"error\",\"code\":{code},\"message\":{message},\
-                     \"param\":{param},\"sequence_number\":{number},\"error\":{object}}}\n\n",
-                )
-            }
+            Self::Responses(forward) => error_event(error, forward.next_number()),
             Self::Chat(_) | Self::Completions(_) => format!("data: {{\"error\":{object}}}\n\n"),
         }
     }
@@ -118,6 +108,17 @@ impl Teller {
     fn passes_errors_on(&self) -> bool {
         matches!(self, Self::Responses(_))
     }
+}
+
+/// The event with the number `number` that says that an answer of Responses failed.
+pub fn error_event(error: &ApiError, number: i64) -> String {
+    let text = |text: Option<&str>| serde_json::to_string(&text).unwrap_or_default();
+    let (code, object) = (text(error.code_name()), error.object());
+    let (message, param) = (text(Some(error.message())), text(error.param_name()));
+    format!(
+        "event: error\ndata: {{\"type\":\"error\",\"code\":{code},\"message\":{message},\
+         \"param\":{param},\"sequence_number\":{number},\"error\":{object}}}\n\n",
+    )
 }
 
 /// Says that something is still there.

@@ -5,8 +5,14 @@ use axum::{Router, routing::any};
 use crate::api::error::ApiError;
 
 /// Paths that answer 501 whatever the method.
-pub const PATHS: &[&str] =
-    &["/v1/embeddings", "/v1/images/variations", "/v1/audio/{operation}", "/v1/realtime/sessions"];
+pub const PATHS: &[&str] = &[
+    "/v1/embeddings",
+    "/v1/images/variations",
+    "/v1/audio/{operation}",
+    "/v1/realtime/sessions",
+    "/v1/responses/input_tokens",
+    "/v1/uploads",
+];
 
 pub fn router() -> Router {
     PATHS.iter().fold(Router::new(), |router, path| {

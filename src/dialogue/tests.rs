@@ -23,7 +23,7 @@ const SAID: &str = r#"{"type":"message","role":"user","content":[]}"#;
 fn answer(id: &str) -> Ended {
     let told =
         format!(r#"{{"id":"{id}","output":[{{"type":"message","id":"msg_1","content":[]}}]}}"#);
-    Ended { said: vec![SAID.into()], told: told.into(), answer: None }
+    Ended { said: Item::named(SAID).into_iter().collect(), told: told.into(), answer: None }
 }
 
 #[tokio::test]

@@ -136,6 +136,7 @@ fn kept() -> Vec<ApiError> {
         ApiError::unknown_answer("response", "resp_1"),
         ApiError::not_in_background(),
         ApiError::no_events(),
+        ApiError::cancelled(),
         ApiError::too_much_in_background(100),
     ];
     errors.extend(ALL.map(|what| ApiError::from(Unavailable::from(what))));

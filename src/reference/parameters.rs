@@ -30,8 +30,9 @@ pub fn written(old: &str) -> Option<String> {
 
 fn tables() -> String {
     let mut out = String::new();
-    for (path, (_, tables, _)) in ROUTES {
-        let mut rows: Vec<_> = tables.iter().copied().flatten().map(row).collect();
+    for (path, (_, tables, kept)) in ROUTES {
+        let rows = tables.iter().copied().flatten().map(row);
+        let mut rows: Vec<_> = rows.map(|row| kept_too(row, kept)).collect();
         rows.sort_unstable();
         // Writing to a string cannot fail.
         let _written = writeln!(out, "\n### `POST {path}`\n\n| parameter | | |\n|---|---|---|");
@@ -40,6 +41,16 @@ fn tables() -> String {
         }
     }
     out
+}
+
+/// What is heeded where answers are kept says so.
+fn kept_too([name, what, how]: [String; 3], kept: &[&str]) -> [String; 3] {
+    if !kept.contains(&&*name) {
+        return [name, what, how];
+    }
+    let stateful = "heeded with `serve --stateful`";
+    let how = if how.is_empty() { stateful.to_owned() } else { format!("{how}; {stateful}") };
+    [name, what, how]
 }
 
 fn row((name, rule): &(&'static str, Rule)) -> [String; 3] {

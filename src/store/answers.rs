@@ -7,7 +7,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Item, Listed, Page, Settings, Store, Unavailable, UnknownCursor, conversations};
+use super::{
+    Item, Listed, Order, Page, Settings, Store, Unavailable, UnknownCursor, conversations, schema,
+};
 use crate::{object::Object, wire::reply::items::write_with};
 
 /// What kind of object an answer is.
@@ -58,6 +60,8 @@ pub enum Kept {
     Done,
     /// The conversation that it belongs to is gone.
     Gone,
+    /// The answer that it goes on from is gone.
+    NoPrevious,
     /// It is larger than all that may be kept, in bytes.
     NoRoom {
         limit: u64,
@@ -110,13 +114,16 @@ fn in_sql(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-/// Writes `answer` down, new or in place of what was begun, with its items.
+/// Writes `answer` down, new or in place of what was begun, with its items. Whether there still is
+/// what it goes on from.
+///
+/// One that has ended stays as it is: whoever comes second has lost.
 fn write(
     db: &Connection,
-    answer: &Answer,
-    asked: &[Item],
-    output: &[Item],
-) -> rusqlite::Result<()> {
+    (answer, asked, output): (&Answer, &[Item], &[Item]),
+    run: &str,
+    conversation: Option<&str>,
+) -> rusqlite::Result<bool> {
     let chain: Option<String> = match &answer.previous {
         None => None,
         Some(previous) => db
@@ -124,14 +131,28 @@ fn write(
             .query_row([previous], |row| row.get(0))
             .optional()?,
     };
-    let is_begun = find(db, answer.kind, &answer.id)?.is_some();
-    let asked = if is_begun { &[] } else { asked };
+    if answer.previous.is_some() && chain.is_none() {
+        return Ok(false);
+    }
+    let begun = find(db, answer.kind, &answer.id)?;
+    if begun.as_ref().is_some_and(|begun| !begun.is_open()) {
+        return Ok(true);
+    }
+    let asked = if begun.is_some() { &[] } else { asked };
+    let upto: Option<i64> = match conversation {
+        None => None,
+        Some(id) => db
+            .prepare_cached("SELECT MAX(seq) FROM items WHERE conversation = ?1")?
+            .query_row([id], |row| row.get(0))?,
+    };
     let bytes = in_sql(answer.body.len() + size(asked) + size(output));
     db.prepare_cached(
         "INSERT INTO answers (id, kind, chain, previous, background, status, model, metadata,
-            body, bytes, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            body, bytes, created_at, run, conversation, upto)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body,
-            model = excluded.model, bytes = bytes + excluded.bytes",
+            model = excluded.model, bytes = bytes + excluded.bytes, upto = excluded.upto,
+            conversation = excluded.conversation",
     )?
     .execute(params![
         answer.id,
@@ -145,6 +166,9 @@ fn write(
         answer.body,
         bytes,
         answer.created_at,
+        run,
+        conversation,
+        upto,
     ])?;
     let mut insert = db.prepare_cached(
         "INSERT INTO answer_items (answer, id, is_output, item) VALUES (?1, ?2, ?3, ?4)",
@@ -154,7 +178,7 @@ fn write(
             insert.execute(params![answer.id, item.id, is_output, item.json])?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Removes chains, the one that was not used for longest first, until there is room again for a
@@ -195,10 +219,10 @@ pub(super) fn sweep(db: &Connection, settings: &Settings, now: i64) -> rusqlite:
     Ok(())
 }
 
-/// What was being made when the program ended has failed, and says so.
-pub(super) fn fail_open(db: &Connection) -> rusqlite::Result<()> {
-    let sql = format!("SELECT {COLUMNS} FROM answers WHERE status = ?1");
-    let open = db.prepare(&sql)?.query_map([OPEN], of)?.collect::<Result<Vec<_>, _>>()?;
+/// What was being made when another run of the program ended has failed, and says so.
+pub(super) fn fail_open(db: &Connection, run: &str) -> rusqlite::Result<()> {
+    let sql = format!("SELECT {COLUMNS} FROM answers WHERE status = ?1 AND run <> ?2");
+    let open = db.prepare(&sql)?.query_map([OPEN, run], of)?.collect::<Result<Vec<_>, _>>()?;
     for answer in open {
         let error =
             br#"{"code":"server_error","message":"The relay ended before this answer did."}"#;
@@ -225,20 +249,39 @@ pub fn ended(body: &str, status: &str, error: &[u8]) -> String {
     String::from_utf8(whole).unwrap_or_default()
 }
 
-/// All items of the chain up to `id`, oldest first, and whether each is one that `id` answers or
-/// one before. `None` if something of the chain is gone.
-fn chain(db: &Connection, id: &str) -> rusqlite::Result<Option<Vec<(Item, bool)>>> {
-    const BACK: &str = "WITH RECURSIVE back (id, previous, depth) AS (
-            SELECT id, previous, 0 FROM answers WHERE id = ?1
-            UNION ALL
-            SELECT answers.id, answers.previous, depth + 1
-            FROM answers JOIN back ON answers.id = back.previous
-        )";
-    let first = format!("{BACK} SELECT previous FROM back ORDER BY depth DESC LIMIT 1");
-    let first: Option<Option<String>> =
-        db.prepare_cached(&first)?.query_row([id], |row| row.get(0)).optional()?;
-    if !matches!(first, Some(None)) {
-        return Ok(None);
+/// What was said up to an answer and by it.
+#[derive(Debug, Default)]
+struct Chain {
+    /// Oldest first, and whether each is output of the answer itself.
+    items: Vec<(Item, bool)>,
+    /// Whether nothing of it is gone.
+    is_whole: bool,
+}
+
+const BACK: &str = "WITH RECURSIVE back (id, previous, conversation, upto, depth) AS (
+        SELECT id, previous, conversation, upto, 0 FROM answers WHERE id = ?1
+        UNION ALL
+        SELECT answers.id, answers.previous, answers.conversation, answers.upto, depth + 1
+        FROM answers JOIN back ON answers.id = back.previous
+    )";
+
+/// The chain up to the answer `id`. Where it begins in a conversation, that is part of it.
+fn chain(db: &Connection, id: &str) -> rusqlite::Result<Chain> {
+    let first = format!(
+        "{BACK} SELECT id, previous, conversation, upto FROM back ORDER BY depth DESC LIMIT 1"
+    );
+    let first = db.prepare_cached(&first)?.query_row([id], |row| {
+        let previous: Option<String> = row.get(1)?;
+        Ok((row.get::<_, String>(0)?, previous, row.get::<_, Option<String>>(2)?, row.get(3)?))
+    });
+    let Some((first, previous, conversation, upto)) = first.optional()? else {
+        return Ok(Chain::default());
+    };
+    let mut chain = Chain { items: Vec::new(), is_whole: previous.is_none() };
+    if let Some(conversation) = &conversation {
+        let before = said_before(db, (conversation, upto), &first)?;
+        chain.is_whole &= before.is_some();
+        chain.items = before.unwrap_or_default().into_iter().map(|item| (item, false)).collect();
     }
     let sql = format!(
         "{BACK} SELECT answer_items.id, item, is_output AND depth = 0
@@ -247,12 +290,35 @@ fn chain(db: &Connection, id: &str) -> rusqlite::Result<Option<Vec<(Item, bool)>
     let mut query = db.prepare_cached(&sql)?;
     let items = query
         .query_map([id], |row| Ok((Item { id: row.get(0)?, json: row.get(1)? }, row.get(2)?)))?;
+    for item in items {
+        chain.items.push(item?);
+    }
+    Ok(chain)
+}
+
+/// What a conversation had before the answer `id` took its turn in it. `None` if it is gone.
+fn said_before(
+    db: &Connection,
+    (conversation, upto): (&str, Option<i64>),
+    id: &str,
+) -> rusqlite::Result<Option<Vec<Item>>> {
+    let there = "SELECT 1 FROM conversations WHERE id = ?1";
+    if !db.prepare_cached(there)?.exists([conversation])? {
+        return Ok(None);
+    }
+    // Its own items have the same ids in both.
+    let sql = "SELECT id, item FROM items WHERE conversation = ?1 AND seq <= ?2
+         AND id NOT IN (SELECT id FROM answer_items WHERE answer = ?3) ORDER BY seq";
+    let mut query = db.prepare_cached(sql)?;
+    let items = query.query_map(params![conversation, upto, id], |row| {
+        Ok(Item { id: row.get(0)?, json: row.get(1)? })
+    })?;
     items.collect::<Result<_, _>>().map(Some)
 }
 
 /// The part of `items` that `page` asks for.
 fn paged(mut items: Vec<Item>, page: &Page) -> Result<Listed<Item>, UnknownCursor> {
-    if page.order == super::Order::Desc {
+    if page.order == Order::Desc {
         items.reverse();
     }
     if let Some(after) = &page.after {
@@ -270,6 +336,7 @@ impl Store {
     /// When the store cannot be used, as of all that follows.
     pub async fn keep_turn(&self, outcome: Outcome) -> Result<Kept, Unavailable> {
         let (now, limit) = (self.0.clock.unix(), self.0.settings.max_answers);
+        let run = self.0.worker.run();
         let kept = self.write(move |db| {
             if let Some((conversation, items, response)) = &outcome.conversation {
                 let response = response.as_deref();
@@ -278,7 +345,11 @@ impl Store {
                 }
             }
             if let Some(answer) = &outcome.answer {
-                write(db, answer, &outcome.asked, &outcome.output)?;
+                let conversation = outcome.conversation.as_ref().map(|(id, ..)| &**id);
+                let all = (answer, &*outcome.asked, &*outcome.output);
+                if !write(db, all, &run, conversation)? {
+                    return Ok(Kept::NoPrevious);
+                }
                 if !make_room(db, &answer.id, limit)? {
                     // Undoes all of it.
                     return Err(rusqlite::Error::QueryReturnedNoRows);
@@ -304,23 +375,38 @@ impl Store {
     /// gone.
     pub async fn said_until(&self, id: &str) -> Result<Option<Vec<Item>>, Unavailable> {
         let id = id.to_owned();
-        let all = self.read(move |db| chain(db, &id)).await?;
-        Ok(all.map(|all| all.into_iter().map(|(item, _)| item).collect()))
+        let chain = self.read(move |db| chain(db, &id)).await?;
+        let items = chain.items.into_iter().map(|(item, _)| item).collect();
+        Ok(chain.is_whole.then_some(items))
     }
 
-    /// A page of what the answer `id` answers, with what was said before. `None` if something of
-    /// it is gone.
+    /// A page of what the answer `id` answers, with what was said before as far as it is there.
     pub async fn asked(
         &self,
         id: &str,
         page: Page,
-    ) -> Result<Option<Result<Listed<Item>, UnknownCursor>>, Unavailable> {
+    ) -> Result<Result<Listed<Item>, UnknownCursor>, Unavailable> {
         let id = id.to_owned();
-        let all = self.read(move |db| chain(db, &id)).await?;
-        let asked = |all: Vec<(Item, bool)>| {
-            all.into_iter().filter(|(_, is_own)| !is_own).map(|(item, _)| item).collect()
-        };
-        Ok(all.map(|all| paged(asked(all), &page)))
+        let chain = self.read(move |db| chain(db, &id)).await?;
+        let asked = chain.items.into_iter().filter(|(_, is_own)| !is_own);
+        Ok(paged(asked.map(|(item, _)| item).collect(), &page))
+    }
+
+    /// Those of the items `ids` that are kept, in answers or in conversations.
+    pub async fn items_of(&self, ids: Vec<String>) -> Result<Vec<Item>, Unavailable> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT item FROM answer_items WHERE id = ?1
+                 UNION ALL SELECT item FROM items WHERE id = ?1 LIMIT 1",
+            )?;
+            let mut items = Vec::new();
+            for id in ids {
+                let json = query.query_row([&id], |row| row.get(0)).optional()?;
+                items.extend(json.map(|json| Item { id, json }));
+            }
+            Ok(items)
+        })
+        .await
     }
 
     /// The chain that the answer `id` belongs to.
@@ -381,16 +467,18 @@ fn list(
     let from = match &page.after {
         None => None,
         Some(after) => {
-            let mut query = db.prepare_cached("SELECT seq FROM answers WHERE id = ?1")?;
-            let place = query.query_row([after], |row| row.get::<_, i64>(0)).optional()?;
+            let sql = "SELECT seq FROM answers WHERE kind = ?1 AND id = ?2";
+            let place = schema::place(db, sql, (kind.as_str(), after))?;
             let Some(place) = place else { return Ok(Err(UnknownCursor)) };
             Some(place)
         }
     };
     let (comparison, direction) = page.order.sql();
+    let start = if page.order == Order::Asc { 0 } else { i64::MAX };
+    let from = from.unwrap_or(start);
     let sql = format!(
         "SELECT {COLUMNS} FROM answers WHERE kind = ?1 AND (?2 IS NULL OR model = ?2)
-         AND (?3 IS NULL OR seq {comparison} ?3) ORDER BY seq {direction}"
+         AND seq {comparison} ?3 ORDER BY seq {direction}"
     );
     let mut query = db.prepare_cached(&sql)?;
     let answers = query.query_map(params![kind.as_str(), model, from], of)?;

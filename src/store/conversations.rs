@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
-use super::{Listed, Page, Store, Unavailable, UnknownCursor, new_id};
+use super::{Listed, Page, Store, Unavailable, UnknownCursor, new_id, schema};
 use crate::object::Object;
 
 /// What is known of a conversation, apart from its items.
@@ -42,24 +42,47 @@ const PREFIXES: &[(&str, &str)] = &[
 impl Item {
     /// The item `json` under its own id, or under a new one if it has none. `None` if it is no
     /// object, or if there is no randomness.
+    ///
+    /// What is encrypted in an item belongs to its id, so that no other is written into it.
     pub fn named(json: &str) -> Option<Self> {
         let object = Object::read(json.as_bytes())?;
         match object.filled("id") {
             Some(id) => Some(Self { id, json: json.to_owned() }),
+            None if is_sealed(&object) => {
+                let kind = object.text("type").unwrap_or_default();
+                Some(Self { id: new_id(prefix(&kind)).ok()?, json: json.to_owned() })
+            }
             None => Self::renamed(json),
         }
+    }
+
+    /// The item with its id in it, as it is shown.
+    pub fn shown(self) -> String {
+        let has_id = Object::read(self.json.as_bytes()).is_some_and(|it| it.filled("id").is_some());
+        match self.json.strip_prefix('{') {
+            Some(rest) if !has_id => {
+                let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
+                format!("{{\"id\":{}{comma}{rest}", quoted(&self.id))
+            }
+            Some(_) | None => self.json,
+        }
+    }
+
+    /// Whether it would not be the same under another id.
+    fn is_sealed(&self) -> bool {
+        Object::read(self.json.as_bytes()).is_some_and(|object| is_sealed(&object))
     }
 
     /// The item `json` under a new id, which stands first in it.
     pub fn renamed(json: &str) -> Option<Self> {
         let object = Object::read(json.as_bytes())?;
         let kind = object.text("type").unwrap_or_default();
-        let prefix = PREFIXES.iter().find(|(known, _)| *known == kind);
-        let id = new_id(prefix.map_or("item_", |(_, prefix)| prefix)).ok()?;
+        let id = new_id(prefix(&kind)).ok()?;
         let fields = object.fields().filter(|(name, _)| *name != "id");
         let fields = fields.map(|(name, value)| format!(",{}:{}", quoted(name), value.get()));
         // What a client says is whole when it comes.
-        let is_open = kind == "message" && object.raw("status").is_none();
+        let has_status = ["message", "function_call", "function_call_output"].contains(&&*kind);
+        let is_open = has_status && object.raw("status").is_none();
         let status = if is_open { ",\"status\":\"completed\"" } else { "" };
         let json = format!("{{\"id\":\"{id}\"{}{status}}}", fields.collect::<String>());
         Some(Self { id, json })
@@ -68,6 +91,16 @@ impl Item {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self { id: row.get(0)?, json: row.get(1)? })
     }
+}
+
+fn prefix(kind: &str) -> &'static str {
+    let known = PREFIXES.iter().find(|(known, _)| *known == kind);
+    known.map_or("item_", |(_, prefix)| prefix)
+}
+
+fn is_sealed(object: &Object<'_>) -> bool {
+    let kind = object.text("type").unwrap_or_default();
+    ["reasoning", "compaction", "compaction_summary"].contains(&&*kind)
 }
 
 fn quoted(name: &str) -> String {
@@ -109,7 +142,8 @@ fn find(db: &Connection, id: &str) -> rusqlite::Result<Option<Conversation>> {
     db.prepare_cached(&sql)?.query_row([id], Conversation::of).optional()
 }
 
-/// Adds `items` behind the others. One whose id is taken already gets another.
+/// Adds `items` behind the others. One whose id is taken already gets another, unless it is the
+/// same thought.
 pub(super) fn append(db: &Connection, id: &str, items: &[Item]) -> rusqlite::Result<Vec<Item>> {
     let mut insert = db.prepare_cached(
         "INSERT INTO items (conversation, id, item) VALUES (?1, ?2, ?3)
@@ -119,6 +153,10 @@ pub(super) fn append(db: &Connection, id: &str, items: &[Item]) -> rusqlite::Res
     for item in items {
         let mut item = item.clone();
         if insert.execute(params![id, item.id, item.json])? == 0 {
+            if item.is_sealed() {
+                // It is there, and nowhere else would it mean anything.
+                continue;
+            }
             item = Item::renamed(&item.json).ok_or(rusqlite::Error::InvalidQuery)?;
             insert.execute(params![id, item.id, item.json])?;
         }
@@ -133,7 +171,7 @@ fn touch(db: &Connection, id: &str, now: i64) -> rusqlite::Result<bool> {
 }
 
 /// `metadata` with the members of `changes` in place of its own.
-fn merged(metadata: &str, changes: &str) -> Option<String> {
+pub fn merged(metadata: &str, changes: &str) -> Option<String> {
     let (old, new) = (Object::read(metadata.as_bytes())?, Object::read(changes.as_bytes())?);
     let mut members: Vec<(&str, &RawValue)> = Vec::new();
     for (name, value) in old.fields().chain(new.fields()) {
@@ -309,9 +347,7 @@ fn list(
         None => None,
         Some(after) => {
             let sql = "SELECT seq FROM items WHERE conversation = ?1 AND id = ?2";
-            let mut query = db.prepare_cached(sql)?;
-            let place =
-                query.query_row(params![id, after], |row| row.get::<_, i64>(0)).optional()?;
+            let place = schema::place(db, sql, (id, after))?;
             let Some(place) = place else { return Ok(Err(UnknownCursor)) };
             Some(place)
         }

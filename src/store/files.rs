@@ -142,7 +142,10 @@ pub(super) fn sweep(
     now: i64,
     strays: Strays,
 ) -> Result<(), Unavailable> {
-    db.execute("DELETE FROM files WHERE expires_at <= ?1", [now])?;
+    db.execute(
+        "UPDATE files SET deleted_at = ?1 WHERE deleted_at IS NULL AND expires_at <= ?1",
+        [now],
+    )?;
     db.execute("DELETE FROM files WHERE deleted_at <= ?1", [now.saturating_sub(CURSOR)])?;
     let folder = settings.dir.join(FOLDER);
     let entries = match std::fs::read_dir(&folder) {
@@ -150,13 +153,18 @@ pub(super) fn sweep(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    private_file::sweep(&folder)?;
+    if strays == Strays::All {
+        // Nobody begins to write before this is done.
+        private_file::sweep(&folder)?;
+    }
     let mut known = db.prepare("SELECT 1 FROM files WHERE id = ?1 AND deleted_at IS NULL")?;
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str().filter(|name| is_id(name)) else { continue };
-        let is_settled = strays == Strays::All || is_old(&entry.metadata()?, now);
+        // What is gone meanwhile is settled.
+        let is_old = entry.metadata().is_ok_and(|content| is_old(&content, now));
+        let is_settled = strays == Strays::All || is_old;
         if is_settled && !known.exists([name])? {
             private_file::remove(&folder.join(name))?;
         }

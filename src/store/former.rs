@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -20,11 +20,14 @@ use super::{
     conversations::{self, Conversation},
     files::{self, File},
     schema,
+    worker::in_a_savepoint,
 };
 use crate::{id::hex, object::Object, private_file};
 
 pub const DATABASE: &str = "state.sqlite3";
 const UPLOADS: &str = "uploads";
+/// How the names of copies begin that are read in place of theirs.
+const COPY: &str = ".airelays-former-";
 /// What `SQLite` leaves beside a database that is open or was not closed.
 const COMPANIONS: [&str; 3] = ["", "-journal", "-wal"];
 const PIECE: usize = 256 << 10;
@@ -40,30 +43,24 @@ pub struct Taken {
 ///
 /// # Errors
 ///
-/// When it cannot be read or written. Nothing is taken then. What is damaged in the other database
-/// is left out, and told to the log.
+/// When it cannot be read or written. Nothing is taken then, and it can be tried again. A row that
+/// makes no sense is left out, and the log told.
 pub fn take(db: &mut Connection, settings: &Settings, now: i64) -> Result<Taken, Unavailable> {
-    let theirs = match read(&settings.dir) {
-        Ok(theirs) => theirs,
-        Err(NotTheirs::Unreadable(error)) => {
-            // The owner can still use it with the other program, and ours is to work without.
-            tracing::warn!(error = &*error.to_string(), "cannot read what the Python program kept");
-            Theirs::default()
-        }
-        Err(NotTheirs::Io(error)) => return Err(error.into()),
-    };
+    clear(&settings.dir)?;
+    let theirs = read(&settings.dir)?;
     let mut taken = Taken::default();
     let step = db.transaction()?;
     for (file, from) in theirs.files {
-        if let Some(file) = copied(settings, file, &from)? {
-            file.insert(&step)?;
-            taken.files += 1;
-        }
+        let Some(file) = copied(settings, file, &from)? else { continue };
+        let inserted = in_a_savepoint(&step, |step| file.insert(step));
+        taken.files += usize::from(is_in(inserted)?);
     }
     for (conversation, items) in theirs.conversations {
-        conversation.insert(&step)?;
-        conversations::append(&step, &conversation.id, &items)?;
-        taken.conversations += 1;
+        let inserted = in_a_savepoint(&step, |step| {
+            conversation.insert(step)?;
+            conversations::append(step, &conversation.id, &items).map(drop)
+        });
+        taken.conversations += usize::from(is_in(inserted)?);
     }
     let note = format!("{} files, {} conversations at {now}", taken.files, taken.conversations);
     schema::remember(&step, "former", &note)?;
@@ -77,44 +74,65 @@ struct Theirs {
     conversations: Vec<(Conversation, Vec<conversations::Item>)>,
 }
 
-enum NotTheirs {
-    Io(io::Error),
-    Unreadable(rusqlite::Error),
-}
-
-impl From<io::Error> for NotTheirs {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
+/// Whether a row found its place. One that contradicts another has none.
+fn is_in(inserted: rusqlite::Result<()>) -> rusqlite::Result<bool> {
+    match inserted {
+        Ok(()) => Ok(true),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            tracing::warn!(error = &*error.to_string(), "left out what contradicts other rows");
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 
-impl From<rusqlite::Error> for NotTheirs {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Unreadable(error)
+/// Removes copies of a program that was killed over them.
+fn clear(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let is_copy = entry.file_name().as_encoded_bytes().starts_with(COPY.as_bytes());
+        if is_copy && entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        }
     }
+    Ok(())
 }
 
-fn read(dir: &Path) -> Result<Theirs, NotTheirs> {
+fn read(dir: &Path) -> Result<Theirs, Unavailable> {
     if !dir.join(DATABASE).is_file() {
         return Ok(Theirs::default());
     }
     let copy = tempfile::Builder::new()
-        .prefix(".airelays-")
+        .prefix(COPY)
         .permissions(private_file::owner_only_dir())
         .tempdir_in(dir)?;
+    let before = state_of(dir);
     for companion in COMPANIONS {
         let name = format!("{DATABASE}{companion}");
         copy_file(&dir.join(&name), &copy.path().join(&name))?;
+    }
+    if state_of(dir) != before {
+        return Err(io::Error::other("the Python program is writing to its database").into());
     }
     let db = Connection::open_with_flags(
         copy.path().join(DATABASE),
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    schema::check(&db)?;
     let theirs = Theirs { files: their_files(&db, dir)?, conversations: their_conversations(&db)? };
     // Otherwise the copies that `SQLite` makes would be in the way of removing the directory.
     drop(db);
     copy.close()?;
     Ok(theirs)
+}
+
+/// What tells a database that is being written to.
+fn state_of(dir: &Path) -> Vec<Option<(u64, std::time::SystemTime)>> {
+    let state = |companion: &&str| {
+        let found = std::fs::metadata(dir.join(format!("{DATABASE}{companion}"))).ok()?;
+        Some((found.len(), found.modified().ok()?))
+    };
+    COMPANIONS.iter().map(state).collect()
 }
 
 fn their_files(db: &Connection, dir: &Path) -> rusqlite::Result<Vec<(File, PathBuf)>> {
@@ -209,11 +227,19 @@ fn copied(settings: &Settings, file: File, from: &Path) -> io::Result<Option<Fil
         tracing::warn!("left out a file whose id is none");
         return Ok(None);
     }
-    let Some((bytes, sha256)) = copy_file(from, &to)? else {
-        tracing::warn!(id = &*file.id, "left out a file whose content is missing");
-        return Ok(None);
-    };
-    Ok(Some(File { bytes, sha256, ..file }))
+    match copy_file(from, &to) {
+        Ok(Some((bytes, sha256))) => Ok(Some(File { bytes, sha256, ..file })),
+        Ok(None) => {
+            tracing::warn!(id = &*file.id, "left out a file whose content is missing");
+            Ok(None)
+        }
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(error),
+        Err(error) => {
+            let error = &*error.to_string();
+            tracing::warn!(id = &*file.id, error, "left out a file that cannot be read");
+            Ok(None)
+        }
+    }
 }
 
 /// How long a file is and what its content hashes to, once it is copied. `None` if it is not there.

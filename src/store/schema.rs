@@ -44,6 +44,19 @@ const MIGRATIONS: &[&str] = &["
         UNIQUE (conversation, id)
     ) STRICT;
     CREATE INDEX items_in_order ON items (conversation, seq);
+    CREATE INDEX items_by_id ON items (id);
+    -- What is gone is a place in its list for a day: some list and delete at once.
+    CREATE TABLE gone (
+        list TEXT NOT NULL,
+        id TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (list, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER item_removed AFTER DELETE ON items
+        WHEN EXISTS (SELECT 1 FROM conversations WHERE id = old.conversation) BEGIN
+        INSERT OR REPLACE INTO gone VALUES (old.conversation, old.id, old.seq, unixepoch());
+    END;
     CREATE TABLE answers (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -52,14 +65,20 @@ const MIGRATIONS: &[&str] = &["
         chain TEXT NOT NULL,
         previous TEXT,
         background INTEGER NOT NULL,
+        -- The program that made it, as long as it ran.
+        run TEXT NOT NULL,
         status TEXT NOT NULL,
         model TEXT NOT NULL,
         metadata TEXT NOT NULL,
         body TEXT NOT NULL,
         bytes INTEGER NOT NULL,
-        created_at INTEGER NOT NULL
+        created_at INTEGER NOT NULL,
+        -- Where it is a turn of a conversation: that, and its last item then.
+        conversation TEXT,
+        upto INTEGER
     ) STRICT;
     CREATE INDEX answers_in_chains ON answers (chain, created_at);
+    CREATE INDEX answers_in_order ON answers (kind, seq);
     CREATE INDEX answers_by_status ON answers (status);
     CREATE TABLE answer_items (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -69,6 +88,7 @@ const MIGRATIONS: &[&str] = &["
         item TEXT NOT NULL
     ) STRICT;
     CREATE INDEX answer_items_in_order ON answer_items (answer, seq);
+    CREATE INDEX answer_items_by_id ON answer_items (id);
     -- What all answers take, so that nobody has to count.
     CREATE TABLE answer_bytes (bytes INTEGER NOT NULL) STRICT;
     INSERT INTO answer_bytes VALUES (0);
@@ -80,6 +100,7 @@ const MIGRATIONS: &[&str] = &["
     END;
     CREATE TRIGGER answer_removed AFTER DELETE ON answers BEGIN
         UPDATE answer_bytes SET bytes = bytes - old.bytes;
+        INSERT OR REPLACE INTO gone VALUES (old.kind, old.id, old.seq, unixepoch());
     END;
 "];
 
@@ -110,14 +131,21 @@ pub fn open(settings: &Settings, now: i64) -> Result<Connection, Unavailable> {
         check(&db)?;
     }
     migrate(&mut db)?;
-    let is_new: Option<String> = db
+    let was_taken: Option<String> = db
         .query_row("SELECT value FROM meta WHERE key = 'former'", [], |row| row.get(0))
         .optional()?;
-    if is_new.is_none() {
-        let taken = former::take(&mut db, settings, now)?;
-        if taken.files + taken.conversations > 0 {
-            let (files, conversations) = (taken.files, taken.conversations);
-            tracing::info!(files, conversations, "took over what the Python program had kept");
+    if was_taken.is_none() {
+        // What cannot be had now may be had at the next start, and ours is to work without.
+        match former::take(&mut db, settings, now) {
+            Ok(taken) if taken.files + taken.conversations > 0 => {
+                let (files, conversations) = (taken.files, taken.conversations);
+                tracing::info!(files, conversations, "took over what the Python program had kept");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let error = &*crate::transport::chain(&error);
+                tracing::warn!(error, "cannot take over what the Python program has kept");
+            }
         }
     }
     Ok(db)
@@ -166,6 +194,30 @@ fn migrate(db: &mut Connection) -> Result<(), Unavailable> {
         step.commit()?;
     }
     Ok(())
+}
+
+/// The place of the entry `id` in a list, or that it had until lately.
+pub fn place(
+    db: &Connection,
+    sql: &str,
+    (list, id): (&str, &str),
+) -> rusqlite::Result<Option<i64>> {
+    let seq = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    let there = db.prepare_cached(sql)?.query_row([list, id], seq).optional()?;
+    if there.is_some() {
+        return Ok(there);
+    }
+    let gone = "SELECT seq FROM gone WHERE list = ?1 AND id = ?2";
+    db.prepare_cached(gone)?.query_row([list, id], seq).optional()
+}
+
+/// How long what is gone is a place in its list, in seconds.
+const PLACE: i64 = 86_400;
+
+/// Forgets old places, and takes the log into the database: what was deleted is gone from both then.
+pub fn tidy(db: &Connection, now: i64) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM gone WHERE at <= ?1", [now.saturating_sub(PLACE)])?;
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// Remembers `value` under `key`.

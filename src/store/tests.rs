@@ -375,7 +375,7 @@ async fn answers_form_chains_that_branch_and_break() {
     assert_eq!(until("c").await.as_deref(), Some("to a, by a, to b, by b, to c, by c"));
     assert_eq!(until("d").await.as_deref(), Some("to a, by a, to d, by d"));
     let asked = store.asked("c", page(None, 2, Order::Desc)).await.expect("read");
-    let asked = asked.expect("there").expect("a place");
+    let asked = asked.expect("a place");
     assert_eq!((asked.entries.len(), asked.has_more), (2, true));
     assert!(asked.entries[0].json.contains("to c") && asked.entries[1].json.contains("by b"));
     assert!(store.delete_answer(Kind::Response, "b").await.expect("written"));
@@ -431,6 +431,16 @@ async fn an_answer_that_was_begun_has_failed_after_a_crash() {
     assert_eq!(failed.status, "failed");
     assert!(failed.body.contains("The relay ended before"), "{}", failed.body);
     store.keep_turn(an_answer("a", None, START)).await.expect("written");
-    let all = ids_until(&store, "a").await.expect("there");
-    assert_eq!(all, ["to a", "by a"], "what it answers is there once");
+    let stays = store.answer(Kind::Response, "a").await.expect("read").expect("there");
+    assert_eq!(stays, failed, "whoever comes second has lost");
+    assert_eq!(ids_until(&store, "a").await.expect("there"), ["to a"]);
+    let mut begun = an_answer("b", None, START);
+    begun.output.clear();
+    if let Some(answer) = &mut begun.answer {
+        "in_progress".clone_into(&mut answer.status);
+    }
+    store.keep_turn(begun).await.expect("written");
+    store.keep_turn(an_answer("b", None, START)).await.expect("written");
+    let all = ids_until(&store, "b").await.expect("there");
+    assert_eq!(all, ["to b", "by b"], "what it answers is there once");
 }

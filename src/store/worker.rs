@@ -7,7 +7,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::{
     Settings, Unavailable, What, answers,
     files::{self, Strays},
-    schema,
+    new_id, schema,
 };
 use crate::clock::Clock;
 
@@ -38,10 +38,15 @@ pub type Reply = Box<dyn FnOnce(Result<(), Unavailable>) + Send>;
 pub struct Worker {
     settings: Settings,
     clock: Clock,
+    /// Tells this run of the program from others.
+    run: Arc<str>,
     state: Mutex<State>,
     is_open: Arc<AtomicBool>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Readers,
 }
+
+/// Connections for the next to read.
+type Readers = Arc<Mutex<Vec<Connection>>>;
 
 #[derive(Debug)]
 enum State {
@@ -69,9 +74,10 @@ impl Worker {
         Self {
             settings,
             clock,
+            run: new_id("").unwrap_or_default().into(),
             state: Mutex::new(State::Idle),
             is_open: Arc::default(),
-            readers: Mutex::default(),
+            readers: Readers::default(),
         }
     }
 
@@ -87,8 +93,11 @@ impl Worker {
             let writer = Writer {
                 settings: self.settings.clone(),
                 clock: self.clock.clone(),
+                run: Arc::clone(&self.run),
                 is_open: Arc::clone(&self.is_open),
+                readers: Arc::clone(&self.readers),
                 connection: None,
+                next_sweep: self.clock.instant(),
                 strays: Strays::All,
             };
             let thread = std::thread::Builder::new().name("store".into());
@@ -102,6 +111,11 @@ impl Worker {
             TrySendError::Full(_) => Unavailable::because(What::Busy),
             TrySendError::Disconnected(_) => Unavailable::because(What::Ending),
         })
+    }
+
+    /// What tells this run of the program from others.
+    pub fn run(&self) -> Arc<str> {
+        Arc::clone(&self.run)
     }
 
     /// Whether it can be read: it exists and has the shape of this release.
@@ -143,24 +157,31 @@ impl Worker {
 struct Writer {
     settings: Settings,
     clock: Clock,
+    run: Arc<str>,
     is_open: Arc<AtomicBool>,
+    readers: Readers,
     connection: Option<Connection>,
+    next_sweep: Instant,
     strays: Strays,
 }
 
 impl Writer {
     fn run(mut self, jobs: &Receiver<Job>) {
         loop {
-            let mut batch = match jobs.recv_timeout(SWEEP) {
-                Ok(job) => vec![job],
-                Err(RecvTimeoutError::Timeout) => {
-                    self.sweep();
-                    continue;
+            let wait = self.next_sweep.saturating_duration_since(self.clock.instant());
+            // Whoever opens the database sweeps it, so that there is nothing to do before.
+            let wait = if self.connection.is_some() { wait } else { SWEEP };
+            match jobs.recv_timeout(wait) {
+                Ok(job) => {
+                    let others = jobs.try_iter().take(BATCH - 1);
+                    self.write([job].into_iter().chain(others).collect());
                 }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
-            };
-            batch.extend(jobs.try_iter().take(BATCH - 1));
-            self.write(batch);
+            }
+            if self.connection.is_some() && self.clock.instant() >= self.next_sweep {
+                self.sweep();
+            }
         }
         self.is_open.store(false, Ordering::Release);
         if let Some(connection) = self.connection.take() {
@@ -169,22 +190,25 @@ impl Writer {
     }
 
     fn sweep(&mut self) {
+        self.next_sweep = self.clock.instant() + SWEEP;
         let Some(connection) = &self.connection else { return };
         let now = self.clock.unix();
-        let answered = match self.strays {
-            // Whatever was being answered then is not any more.
-            Strays::All => answers::fail_open(connection),
-            Strays::Old => Ok(()),
-        };
+        let answered = answers::fail_open(connection, &self.run);
         let answered = answered.and_then(|()| answers::sweep(connection, &self.settings, now));
-        if let Err(error) = answered {
-            tracing::warn!(error = &*error.to_string(), "cannot clear the answers");
+        let answered = answered.map_err(Unavailable::from);
+        let cleared = files::sweep(connection, &self.settings, now, self.strays);
+        let tidied = schema::tidy(connection, now).map_err(Unavailable::from);
+        // What could not be done now is done the next time.
+        match answered.and(cleared) {
+            Ok(()) => self.strays = Strays::Old,
+            Err(error) => {
+                let error = &*crate::transport::chain(&error);
+                tracing::warn!(error, "cannot clear the storage");
+            }
         }
-        if let Err(error) = files::sweep(connection, &self.settings, self.clock.unix(), self.strays)
-        {
-            tracing::warn!(error = &*error.to_string(), "cannot clear the storage");
+        if let Err(error) = tidied {
+            tracing::debug!(error = &*error.to_string(), "cannot tidy the storage");
         }
-        self.strays = Strays::Old;
     }
 
     /// Everything in one transaction: the disk is slow once and not for each.
@@ -225,6 +249,8 @@ impl Writer {
         tracing::warn!(error = &*crate::transport::chain(error), "the local storage fails");
         if error.what != What::Busy && error.what != What::Full {
             self.is_open.store(false, Ordering::Release);
+            // They may hold a file that is not there any more.
+            self.readers.lock().clear();
             self.connection = None;
         }
     }
@@ -248,6 +274,8 @@ pub fn in_a_savepoint<T>(
     db.execute_batch("SAVEPOINT job")?;
     let done = work(db);
     let undo = if done.is_ok() { "" } else { "ROLLBACK TO job;" };
-    db.execute_batch(&format!("{undo} RELEASE job"))?;
-    done
+    let ended = db.execute_batch(&format!("{undo} RELEASE job"));
+    // What went wrong first says more than that nothing is left to be undone.
+    let done = done?;
+    ended.map(|()| done)
 }

@@ -72,6 +72,10 @@ pub struct Options<'a> {
     pub reasoning_summary: Option<&'a str>,
     /// What was said before, where somebody remembers it.
     pub before: Option<Before<'a>>,
+    /// Whether there is an item under an id that the request refers to.
+    pub has_item: &'a dyn Fn(&str) -> bool,
+    /// The items that it refers to.
+    pub referred: Option<Value<'a>>,
     /// Whether the relay keeps answers, so that a request may count on it.
     pub keeps: bool,
     /// Whether the request is written down as its client means it, for a later turn: with the
@@ -113,6 +117,8 @@ impl Options<'static> {
         refused: &[],
         reasoning_summary: None,
         before: None,
+        has_item: &|_| false,
+        referred: None,
         keeps: false,
         local: false,
     };
@@ -290,10 +296,10 @@ impl Translated {
         Some(Self { body, ignored, ..self.clone() })
     }
 
-    /// The items of the input, each a JSON object.
+    /// The items of the input, each a JSON object, without those that were said before.
     pub fn items(&self) -> Vec<String> {
         let doc = self.body.value("input").and_then(|input| Doc::parse(input).ok());
-        let items = doc.iter().flat_map(|doc| doc.root().items());
+        let items = doc.iter().flat_map(|doc| doc.root().items()).skip(self.own.n_brought());
         items.map(|item| String::from_utf8_lossy(item.raw()).into_owned()).collect()
     }
 
@@ -415,9 +421,20 @@ impl<'a> Draft<'a> {
         if self.options.local { name.into() } else { self.names.upstream(name) }
     }
 
+    /// The id of a call, as the upstream takes it or, in what is only kept, as it came.
+    fn write_call_id(&self, out: &mut Vec<u8>, id: &str) {
+        if self.options.local {
+            super::json::write::string(out, id);
+        } else {
+            calls::write_id(out, id);
+        }
+    }
+
     /// Whether the other half of a call may be elsewhere.
     fn may_lack(&mut self, settings: &Settings<'_>) {
-        let is_elsewhere = settings.memory.conversation.is_some() && self.options.before.is_none();
+        let Memory { conversation, previous, .. } = &settings.memory;
+        let is_elsewhere = conversation.is_some() || previous.is_some();
+        let is_elsewhere = is_elsewhere && self.options.before.is_none();
         self.stored |= is_elsewhere;
     }
 

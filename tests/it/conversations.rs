@@ -108,7 +108,8 @@ async fn it_is_made_changed_and_deleted() {
 #[tokio::test]
 async fn what_cannot_be_kept_is_refused() {
     let relay = Relay::start().await;
-    let path = format!("/v1/conversations/{}", made(&relay, json!({})).await);
+    let four = json!({"metadata": {"a": "1", "b": "2", "c": "3", "d": "4"}});
+    let path = format!("/v1/conversations/{}", made(&relay, four).await);
     let pairs: serde_json::Map<_, _> = (0..17).map(|n| (n.to_string(), "x".into())).collect();
     let many: Vec<_> = (0..21).map(|n| message(&n.to_string())).collect();
     for (path, body, expected) in [
@@ -116,6 +117,12 @@ async fn what_cannot_be_kept_is_refused() {
         (path.clone(), json!({"metadata": {"x": 1}}), "invalid_type metadata.x"),
         (path.clone(), json!({"metadata": {"x": "y".repeat(513)}}), "invalid_value metadata"),
         (path.clone(), json!({"metadata": []}), "invalid_type metadata"),
+        (
+            path.clone(),
+            json!({"metadata": (0..13).map(|n| (format!("y{n}"), "x".into()))
+            .collect::<serde_json::Map<_, _>>()}),
+            "invalid_value metadata",
+        ),
         (format!("{path}/items"), json!({"items": many}), "array_above_max_length items"),
         (format!("{path}/items"), json!({"items": "x"}), "invalid_type items"),
         (format!("{path}/items"), json!({"items": [7]}), "invalid_type items[0]"),
@@ -129,6 +136,9 @@ async fn what_cannot_be_kept_is_refused() {
         assert_eq!(line, format!("400 invalid_request_error {expected}"), "{body}");
     }
     let ignored = relay.post(&path, &json!({"name": "x"})).await;
+    let lost = json!({"items": [{"type": "reasoning", "id": "rs_1", "summary": []}]});
+    let lost = relay.post(&format!("{path}/items"), &lost).await;
+    assert_eq!(lost.header("x-airelays-ignored-parameters"), Some("items[0]"));
     assert_eq!(ignored.header("x-airelays-ignored-parameters"), Some("name"));
     assert!(items(&relay, path.rsplit('/').next().expect("an id")).await.is_empty());
 }

@@ -176,7 +176,10 @@ async fn until_it_ends(relay: &Relay, path: &str) -> Value {
 async fn what_nobody_waits_for_is_made_all_the_same() {
     let relay = stateful().start().await;
     relay.script(&["[sim say: done]", "[sim status: 400]", "[sim say: x][sim fail-after-text]"]);
-    let begun = asked(&relay, json!({"background": true, "metadata": {"a": "b"}})).await;
+    let more = json!({"background": true, "metadata": {"a": "b"}, "temperature": 0});
+    let begun = ask(&relay, more).await;
+    assert_eq!(begun.header("x-airelays-ignored-parameters"), Some("temperature"));
+    let begun = begun.json();
     assert_eq!((&begun["status"], &begun["background"]), (&"queued".into(), &true.into()));
     let path = path_of(&begun);
     let ended = until_it_ends(&relay, &path).await;
@@ -218,7 +221,7 @@ async fn a_stream_is_resumed_behind_any_event() {
         assert_eq!(resumed, later.map(|it| it.data.clone()).collect::<Vec<_>>(), "{after:?}");
     }
     for query in ["stream=x", "stream=true&starting_after=-1"] {
-        assert_eq!(relay.get(&format!("{path}?{query}")).await.refusal().status, 422);
+        assert_eq!(relay.get(&format!("{path}?{query}")).await.refusal().status, 400);
     }
     let plain = asked(&relay, json!({})).await;
     let none = relay.get(&format!("{}?stream=true", path_of(&plain))).await;
@@ -242,8 +245,13 @@ async fn what_is_being_made_can_be_followed_and_cancelled() {
     let line = ask(&relay, next).await.refusal().line();
     let code = "response_in_progress previous_response_id";
     assert_eq!(line, format!("400 invalid_request_error {code}"));
+    let follow = Ask::get(&format!("{path}?stream=true")).bearer(TOKEN);
+    let mut follows = relay.open(&follow).await;
+    follows.until("response.output_text.delta").await;
     let cancelled = relay.post(&format!("{path}/cancel"), &json!({})).await.json();
     assert_eq!(cancelled["status"], "cancelled");
+    let rest = follows.whole().await;
+    assert!(rest.is_whole && rest.text().contains("response_cancelled"), "{rest:?}");
     assert_eq!(relay.get(&path).await.json(), cancelled);
     relay.is_idle().await;
 }
@@ -297,7 +305,8 @@ async fn chats_are_kept_where_their_client_wants_it() {
     );
     assert!(chat["choices"][0]["message"]["content"].is_string(), "{chat}");
     let messages = relay.get(&format!("{path}/messages")).await.json();
-    let expected = json!({"id": format!("{}-0", kept[1]), "role": "user", "content": "b"});
+    let expected = json!({"id": format!("{}-0", kept[1]), "role": "user", "content": "b",
+        "content_parts": null});
     assert_eq!(messages["data"], json!([expected]));
     let changed = relay.post(&path, &json!({"metadata": {"topic": "z"}})).await.json();
     assert_eq!(changed["metadata"], json!({"topic": "z"}));
@@ -306,4 +315,108 @@ async fn chats_are_kept_where_their_client_wants_it() {
     assert_eq!(gone, json!({"id": kept[1], "object": "chat.completion.deleted", "deleted": true}));
     let line = relay.get(&path).await.refusal().line();
     assert_eq!(line, "404 invalid_request_error response_not_found id");
+}
+
+/// A call of one turn is answered in the next, and what the history says counts as said.
+#[tokio::test]
+async fn tools_and_modes_go_on_from_what_was_said() {
+    let relay = stateful().start().await;
+    relay.script(&["[sim call]", "[sim say: done]", "[sim custom]", "[sim say: done]"]);
+    let tool = json!({"type": "function", "name": "f", "parameters": {"type": "object"}});
+    let custom = json!({"type": "custom", "name": "c"});
+    for (tool, kind) in [(tool, "function_call"), (custom, "custom_tool_call")] {
+        let called = asked(&relay, json!({"tools": [tool]})).await;
+        let call = called["output"].as_array().expect("a list").last().expect("a call").clone();
+        assert_eq!(call["type"], kind);
+        let output = json!({"type": format!("{kind}_output"), "call_id": call["call_id"],
+            "output": "7"});
+        let more =
+            json!({"previous_response_id": called["id"], "input": [output], "tools": [tool]});
+        let answered = asked(&relay, more).await;
+        let items = relay.get(&format!("{}/input_items", path_of(&answered))).await.json();
+        assert_eq!(items["data"][0]["type"], format!("{kind}_output"), "{items}");
+    }
+    let first = asked(&relay, json!({"input": "answer in JSON"})).await;
+    let more = json!({"previous_response_id": first["id"], "input": "go on",
+        "text": {"format": {"type": "json_object"}}});
+    asked(&relay, more).await;
+}
+
+#[tokio::test]
+async fn an_item_is_referred_to_by_its_id() {
+    let relay = stateful().start().await;
+    relay.script(&["[sim reasoning][sim say: one]", "[sim say: two]", "[sim say: three]"]);
+    let first = asked(&relay, json!({"input": "a"})).await;
+    let ids: Vec<_> =
+        first["output"].as_array().expect("a list").iter().map(|it| &it["id"]).collect();
+    let refer = |id: &Value| json!({"type": "item_reference", "id": id});
+    let mut input: Vec<_> = ids.iter().map(|id| refer(id)).collect();
+    input.push(json!({"role": "user", "content": "b"}));
+    let second = asked(&relay, json!({"input": input})).await;
+    let body = relay.last_upstream_body();
+    assert!(body["input"][0]["encrypted_content"].is_string(), "{body}");
+    assert_eq!(sent(&relay)[1..], ["assistant: one", "user: b"]);
+    let items = relay.get(&format!("{}/input_items", path_of(&second))).await.json();
+    assert_eq!(items["data"].as_array().map(Vec::len), Some(3), "kept as what they mean: {items}");
+    // What was said before is not said twice.
+    let more = json!({"input": input, "previous_response_id": first["id"]});
+    asked(&relay, more).await;
+    assert_eq!(relay.last_upstream_body()["input"].as_array().map(Vec::len), Some(4));
+    let unknown = ask(&relay, json!({"input": [refer(&"msg_x".into())]})).await;
+    assert_eq!(unknown.refusal().line(), "400 invalid_request_error invalid_value input[0]");
+}
+
+#[tokio::test]
+async fn an_answer_of_a_conversation_is_gone_on_from_with_all_of_it() {
+    let relay = stateful().start().await;
+    let made = relay.post("/v1/conversations", &json!({})).await.json();
+    relay.script(&["[sim say: one]", "[sim say: two]", "[sim say: three]", "[sim say: four]"]);
+    for input in ["a", "b"] {
+        asked(&relay, json!({"input": input, "conversation": made["id"]})).await;
+    }
+    let conversation = format!("/v1/conversations/{}", made["id"].as_str().expect("an id"));
+    let latest = relay.get(&conversation).await.json()["latest_response_id"].clone();
+    // What is said there later does not belong to it.
+    asked(&relay, json!({"input": "c", "conversation": made["id"]})).await;
+    let branch = asked(&relay, json!({"input": "d", "previous_response_id": latest})).await;
+    let said = ["user: a", "assistant: one", "user: b", "assistant: two", "user: d"];
+    assert_eq!(sent(&relay), said);
+    delete(&relay, &conversation).await;
+    let more = json!({"input": "e", "previous_response_id": branch["id"]});
+    let line = ask(&relay, more).await.refusal().line();
+    let code = "previous_response_not_found previous_response_id";
+    assert_eq!(line, format!("400 invalid_request_error {code}"));
+}
+
+#[tokio::test]
+async fn a_list_can_be_deleted_while_it_is_read() {
+    let relay = stateful().start().await;
+    let mut kept = Vec::new();
+    for text in ["a", "b", "c"] {
+        let mut body = Dialect::Chat.body(text);
+        body["store"] = true.into();
+        let made = relay.post("/v1/chat/completions", &body).await.json();
+        kept.push(made["id"].as_str().expect("an id").to_owned());
+    }
+    let mut after = String::new();
+    for id in &kept {
+        let page = relay.get(&format!("/v1/chat/completions?limit=1{after}")).await.json();
+        assert_eq!(page["data"][0]["id"], **id);
+        delete(&relay, &format!("/v1/chat/completions/{id}")).await;
+        after = format!("&after={id}");
+    }
+    let made = relay
+        .post(
+            "/v1/conversations",
+            &json!({"items": [
+        {"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}),
+        )
+        .await
+        .json();
+    let items = format!("/v1/conversations/{}/items", made["id"].as_str().expect("an id"));
+    let first = relay.get(&format!("{items}?limit=1")).await.json();
+    let id = first["last_id"].as_str().expect("an id");
+    delete(&relay, &format!("{items}/{id}")).await;
+    let second = relay.get(&format!("{items}?limit=1&after={id}")).await.json();
+    assert_eq!(second["data"][0]["content"][0]["text"], "a");
 }

@@ -21,6 +21,8 @@ const PURPOSES: &[&str] = &["assistants", "batch", "evals", "fine-tune", "user_d
 const LIFETIMES: std::ops::RangeInclusive<i64> = 3600..=2_592_000;
 /// The longest value of a field of the form, in bytes.
 const FIELD: usize = 4096;
+/// How many fields a form may have that nobody knows.
+const FIELDS: usize = 50;
 /// What a form needs besides the file, at most.
 const FORM: u64 = 1 << 20;
 const TYPE: &str = "application/octet-stream";
@@ -90,6 +92,9 @@ impl Form {
             "expires_after[seconds]" => self.seconds = Some(text(field, "expires_after").await?),
             _ => {
                 text(field, "form").await?;
+                if self.ignored.len() >= FIELDS {
+                    return Err(bad("form", "The form has too many fields.").into());
+                }
                 self.ignored.push(name);
             }
         }

@@ -15,7 +15,7 @@ use crate::{
     wire::{
         content::file::Local,
         json::{
-            Doc, Value,
+            Doc, Kind as JsonKind, Value,
             write::{self, Object},
         },
         reject::Reject,
@@ -31,6 +31,24 @@ pub enum Dialect {
     Completions,
     /// A dialogue made shorter, in the dialect of Responses.
     Compaction,
+}
+
+impl Dialect {
+    /// As what its answers are kept.
+    fn kind(self) -> Kind {
+        match self {
+            Self::Responses | Self::Compaction => Kind::Response,
+            Self::Chat | Self::Completions => Kind::Chat,
+        }
+    }
+}
+
+/// What a request names that is kept here.
+struct Named {
+    memory: Memory,
+    /// By their ids.
+    files: Vec<String>,
+    items: Vec<String>,
 }
 
 /// What is to be known of a request besides its body.
@@ -60,9 +78,11 @@ impl Asking<'_> {
     ///
     /// When there is none.
     pub async fn translated(self, body: &[u8]) -> Result<(Translated, Option<Keep>), ApiError> {
-        let has_files = memchr::memmem::find(body, b"file_id").is_some();
+        // Such names show in the bytes already.
+        let has = |name: &[u8]| memchr::memmem::find(body, name).is_some();
+        let names_some = has(b"file_id") || has(b"item_reference");
         let read = || self.read(body, self.plain());
-        let request = (!has_files).then(read).transpose()?;
+        let request = (!names_some).then(read).transpose()?;
         let (request, keep) = match request.filter(|it| self.is_alone(&it.memory)) {
             Some(request) => (request, None),
             None => self.remembering(body).await?,
@@ -97,65 +117,86 @@ impl Asking<'_> {
     }
 
     async fn remembering(self, body: &[u8]) -> Result<(Translated, Option<Keep>), ApiError> {
-        let (meant, ids) = self.meant(body)?;
-        let turn = self.dialogues.begin(&meant.memory).await?;
+        let named = self.named(body)?;
+        let is_kept = self.is_kept(&named.memory);
+        let turn = self.dialogues.begin(&named.memory).await?;
         let (items, name) = turn.before().unwrap_or((b"[]", ""));
-        let files = self.dialogues.files(ids, items).await?;
-        let before = Doc::parse(items).map_err(|error| ApiError::broken(&error))?;
+        let files = self.dialogues.files(named.files, items).await?;
+        let referred = self.dialogues.items_of(named.items).await?;
+        let parsed = |items| Doc::parse(items).map_err(|error| ApiError::broken(&error));
+        let (before, referred) = (parsed(items)?, parsed(&referred)?);
+        // A dialogue has one name from its first turn on, which is that of its first answer.
+        let id = self.new_id()?;
+        let dialogue = turn.dialogue().or(is_kept.then_some(&*id));
         let find = |id: &str| files.find(id);
         let options = Options {
             files: &find,
             before: (!name.is_empty()).then(|| Before { items: before.root(), name }),
-            session_hint: session_hint(&self.exchange.headers).or(turn.dialogue()),
+            referred: Some(referred.root()),
+            session_hint: session_hint(&self.exchange.headers).or(dialogue),
             ..self.plain()
         };
         let request = self.read(body, options).map_err(|reject| of_history(reject, name))?;
-        let is_kept = self.is_kept(&meant.memory);
         if turn.conversation().is_none() && !is_kept {
             return Ok((request, None));
         }
-        let (names, members) = (request.reply.names.clone(), members(&turn));
-        let keep = Keep::new(self.dialogues.clone(), turn, meant.items(), names).saying(members);
-        let keep = if is_kept { self.kept(keep, &meant, body)? } else { keep };
-        Ok((request, Some(keep)))
-    }
-
-    /// The same with an answer to be kept.
-    fn kept(self, keep: Keep, meant: &Translated, body: &[u8]) -> Result<Keep, ApiError> {
-        let memory = &meant.memory;
-        let (kind, id) = match self.dialect {
-            Dialect::Responses | Dialect::Compaction => (Kind::Response, store::new_id("resp_")?),
-            Dialect::Chat | Dialect::Completions => (Kind::Chat, chat_id(self.exchange)),
-        };
-        let asked = match kind {
-            Kind::Response => meant.items().iter().filter_map(|item| Item::named(item)).collect(),
+        // Read once more for what it means, now that is known what it goes on from.
+        let options = Options { local: true, files: &|_| Some(Local::Reference), ..options };
+        let said = self.read(body, options)?.items();
+        let said: Vec<_> = said.iter().filter_map(|item| Item::named(item)).collect();
+        let members = members(&turn);
+        let tools = request.reply.names.clone();
+        let keep = Keep::new(self.dialogues.clone(), turn, said.clone(), tools).saying(members);
+        if !is_kept {
+            return Ok((request, Some(keep)));
+        }
+        let asked = match self.dialect.kind() {
+            Kind::Response => said,
             Kind::Chat => messages(body, &id),
         };
-        let answer = Answer {
+        let answer = self.answer(id, &named.memory, request.model.clone());
+        let mut members = own_members(&answer);
+        members.extend(keep.members().iter().cloned());
+        Ok((request, Some(keep.saying(members).answering(answer, asked))))
+    }
+
+    /// The id of an answer that is kept.
+    fn new_id(&self) -> Result<String, ApiError> {
+        Ok(match self.dialect.kind() {
+            Kind::Response => store::new_id("resp_")?,
+            Kind::Chat => chat_id(self.exchange),
+        })
+    }
+
+    /// An answer to be kept, as it begins.
+    fn answer(&self, id: String, memory: &Memory, model: String) -> Answer {
+        Answer {
             id,
-            kind,
+            kind: self.dialect.kind(),
             previous: memory.previous.clone(),
             background: memory.background,
             status: "in_progress".to_owned(),
-            model: meant.model.clone(),
+            model,
             metadata: memory.metadata.clone().unwrap_or_else(|| "{}".to_owned()),
             body: String::new(),
             created_at: self.now,
-        };
-        let mut members = own_members(&answer);
-        members.extend(keep.members().iter().cloned());
-        Ok(keep.saying(members).answering(answer, asked))
+        }
     }
 
-    /// The request as its client means it, and the ids of the files in it.
-    fn meant(self, body: &[u8]) -> Result<(Translated, Vec<String>), Reject> {
-        let ids = RefCell::new(Vec::new());
+    /// What the request names that is kept here.
+    fn named(self, body: &[u8]) -> Result<Named, Reject> {
+        let (files, items) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
         let find = |id: &str| {
-            ids.borrow_mut().push(id.to_owned());
+            files.borrow_mut().push(id.to_owned());
             Some(Local::Reference)
         };
-        let meant = self.read(body, Options { local: true, files: &find, ..self.plain() })?;
-        Ok((meant, ids.into_inner()))
+        let has_item = |id: &str| {
+            items.borrow_mut().push(id.to_owned());
+            true
+        };
+        let options = Options { local: true, files: &find, has_item: &has_item, ..self.plain() };
+        let memory = self.read(body, options)?.memory;
+        Ok(Named { memory, files: files.into_inner(), items: items.into_inner() })
     }
 
     fn read(self, body: &[u8], options: Options<'_>) -> Result<Translated, Reject> {
@@ -222,6 +263,7 @@ fn own_members(answer: &Answer) -> Members {
 
 /// The messages of a chat, each with an id, as the platform lists them.
 fn messages(body: &[u8], id: &str) -> Vec<Item> {
+    const OWN: [&str; 3] = ["id", "content", "content_parts"];
     let Ok(doc) = Doc::parse(body) else { return Vec::new() };
     let list = doc.root().given("messages").or(doc.root().given("input"));
     let named = |(n, message): (usize, Value<'_>)| {
@@ -229,9 +271,14 @@ fn messages(body: &[u8], id: &str) -> Vec<Item> {
         let mut json = Vec::new();
         let mut object = Object::open(&mut json);
         object.text("id", &id);
-        for entry in message.entries().filter(|entry| !entry.key.is("id")) {
+        let content = message.get("content");
+        let parts = content.filter(|content| content.kind() == JsonKind::Array);
+        let plain = parts.map_or(content, |_| None);
+        for entry in message.entries().filter(|entry| !OWN.iter().any(|own| entry.key.is(own))) {
             object.raw_field(entry.key.raw()).extend_from_slice(entry.value.raw());
         }
+        object.raw("content", plain.map_or(b"null", Value::raw));
+        object.raw("content_parts", parts.map_or(b"null", Value::raw));
         object.close();
         Item { id, json: String::from_utf8_lossy(&json).into_owned() }
     };

@@ -57,6 +57,12 @@ fn from_messages(
     }
     let settings = Settings::read(request, Document::Chat, options.keeps, &mut draft.notes)?;
     draft.may_lack(&settings);
+    let is_in_conversation = settings.memory.conversation.is_some();
+    // Its answers name a function, and of an earlier turn nobody knows which call that was.
+    if let Some(functions) = request.given("functions").filter(|_| is_in_conversation) {
+        let why = "`functions` cannot be used in a conversation; send them as `tools`.";
+        return Err(Reject::unsupported(functions.path(), why));
+    }
     let format = Format::read(request.given("response_format"), &mut draft.notes)?;
     let messages = Messages::read(request, &format)?;
 

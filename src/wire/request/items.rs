@@ -14,12 +14,7 @@ use crate::wire::{
     },
     read::Expect,
     reject::Reject,
-    request::{
-        Draft,
-        calls::{Tool, write_id},
-        compaction::TRIGGER,
-        own::List,
-    },
+    request::{Draft, calls::Tool, compaction::TRIGGER, own::List},
 };
 
 /// What the Codex client says about an item to the upstream, in whatever item.
@@ -141,7 +136,7 @@ pub fn write_item<'a>(
             write_output(items.item(), item, &kind, draft)
         }
         "reasoning" => write_reasoning(items, item, draft),
-        "item_reference" => refer(item, draft),
+        "item_reference" => refer(items, item, draft),
         // What the backend made is gone with it, unless the item holds it.
         "image_generation_call" if item.given("result").is_none() => {
             draft.notes.drop(item);
@@ -155,6 +150,8 @@ pub fn write_item<'a>(
             items.item().extend_from_slice(item.raw());
             Ok(())
         }
+        // It asks for one, once.
+        "compaction_trigger" if draft.options.local => Ok(()),
         "compaction_trigger" => {
             draft.compacts = true;
             write_without_id(items.item(), item);
@@ -230,7 +227,7 @@ fn write_call<'a>(
         None => item.text("name", &draft.tool_name(&name)),
     }
     item.raw(input, call.required(input)?.expect(Expect::String)?.raw());
-    write_id(item.field("call_id"), &id);
+    draft.write_call_id(item.field("call_id"), &id);
     for extra in EXTRAS {
         if let Some(value) = call.given(extra) {
             item.raw(extra, value.expect(Expect::String)?.raw());
@@ -257,7 +254,7 @@ fn write_output<'a>(
     draft.mentions_json |= content::mentions_json(output);
     let mut item = Object::open(out);
     item.text("type", kind);
-    write_id(item.field("call_id"), &id);
+    draft.write_call_id(item.field("call_id"), &id);
     let out = item.field("output");
     if output.kind() == Kind::String {
         out.extend_from_slice(output.raw());
@@ -277,8 +274,20 @@ fn write_output<'a>(
 /// A reference to an item that the backend has not stored. One to what the backend did or thought
 /// by itself is left out like reasoning that nobody can read; without one to what was said, the
 /// dialogue would be another.
-fn refer<'a>(item: Value<'a>, draft: &mut Draft<'a>) -> Result<(), Reject> {
+fn refer<'a>(items: &mut Array<'_>, item: Value<'a>, draft: &mut Draft<'a>) -> Result<(), Reject> {
     let id = item.required("id")?.string()?;
+    let options = draft.options;
+    let has = |known: &Value<'_>| known.get("id").is_some_and(|known| known.is(&id));
+    // What was said before is there already.
+    if options.before.is_some_and(|before| before.items.items().any(|known| has(&known))) {
+        return Ok(());
+    }
+    if let Some(meant) = options.referred.and_then(|all| all.items().find(has)) {
+        return write_item(items, meant, draft);
+    }
+    if (options.has_item)(&id) {
+        return Ok(());
+    }
     if ["rs_", "ws_", "ig_"].iter().any(|kind| id.starts_with(kind)) {
         draft.notes.drop(item);
         return Ok(());

@@ -14,19 +14,22 @@ const MAX_PAIRS: usize = 16;
 const MAX_KEY: usize = 64;
 const MAX_VALUE: usize = 512;
 
-/// Items that a client adds to a conversation, as they are kept. They may be one or a list of them,
-/// or a text.
+/// Items that a client adds to a conversation, as they are kept, and what of them is left out. They
+/// may be one or a list of them, or a text.
 ///
 /// # Errors
 ///
 /// When one is none.
-pub fn kept_items(input: Value<'_>, options: &Options<'_>) -> Result<Vec<String>, Reject> {
+pub fn kept_items(
+    input: Value<'_>,
+    options: &Options<'_>,
+) -> Result<(Vec<String>, Vec<String>), Reject> {
     let mut draft = Draft::new(options);
     let mut written = Vec::new();
     items::write_input(&mut written, input, &mut draft)?;
     let doc = Doc::parse(&written)?;
     let text = |item: Value<'_>| String::from_utf8_lossy(item.raw()).into_owned();
-    Ok(doc.root().items().map(text).collect())
+    Ok((doc.root().items().map(text).collect(), draft.notes.finish()))
 }
 
 /// Ids of local files in a list of kept items.

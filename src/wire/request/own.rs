@@ -59,6 +59,11 @@ impl OwnNames {
         (self.list, self.origins) = (list, origins);
     }
 
+    /// How many items are not the client's.
+    pub fn n_brought(&self) -> usize {
+        self.before.0
+    }
+
     /// The first `n` items are not the client's; its parameter `name` brought them.
     pub fn brought(&mut self, n: usize, name: &'static str) {
         self.before = (n, name);

@@ -13,12 +13,7 @@ use crate::wire::{
     notes::Notes,
     read::Expect,
     reject::Reject,
-    request::{
-        Draft, NO_INSTRUCTIONS,
-        calls::{Tool, write_id},
-        format::Format,
-        own::List,
-    },
+    request::{Draft, NO_INSTRUCTIONS, calls::Tool, format::Format, own::List},
     tools,
 };
 
@@ -125,7 +120,11 @@ impl<'a> Messages<'a> {
         draft.write_before(&mut items)?;
         let mut legacy = LegacyCalls::default();
         draft.list = List::Messages;
-        for (i, (role, message)) in self.all.iter().enumerate().skip(self.n_instructions) {
+        // What stays in the input for the upstream's sake is still instructions, and not kept.
+        let is_spoken = self.n_leading < self.all.len();
+        let n_left_out =
+            if draft.options.local && is_spoken { self.n_leading } else { self.n_instructions };
+        for (i, (role, message)) in self.all.iter().enumerate().skip(n_left_out) {
             let n_calls = message.given("tool_calls").map_or(0, |calls| calls.items().count());
             match role {
                 Role::System => write_spoken(&mut items, *message, "developer", draft)?,
@@ -288,7 +287,7 @@ fn write_calls<'a>(
             item.raw("arguments", arguments(function)?);
             Tool::Function
         };
-        write_id(item.field("call_id"), &id);
+        draft.write_call_id(item.field("call_id"), &id);
         item.close();
         draft.calls.call(id, tool, call);
     }
@@ -321,7 +320,7 @@ fn write_output<'a>(
             Tool::Custom => "custom_tool_call_output",
         },
     );
-    write_id(item.field("call_id"), &id);
+    draft.write_call_id(item.field("call_id"), &id);
     let out = item.field("output");
     if content.kind() == Kind::String {
         out.extend_from_slice(content.raw());
