@@ -227,6 +227,9 @@ impl Server {
         let mut hurry = pin!(hurry.fuse());
         let stop = CancellationToken::new();
         tasks.spawn(relay.clone().watch(usage, stop.clone()));
+        let look = kept.clone();
+        // What was kept before is looked after, whether anybody asks for it or not.
+        tasks.spawn(async move { look.figures_so_far().await.map(drop).unwrap_or_default() });
         if follows_codex {
             tasks.spawn(codex::follow(relay.clone(), stop.clone()));
         }
@@ -450,7 +453,7 @@ fn parts(
     Inner { clock, traffic, redactor, relay, kept, describe }: Inner,
     (leaving, tasks): (CancellationToken, &TaskTracker),
 ) -> router::Parts {
-    let limits = limits(config);
+    let limits = Limits::new(rules(config));
     let dialogues = Dialogues::new(kept.clone(), config.responses.stateful);
     let background = Background::new(dialogues.clone(), clock.clone(), tasks.clone());
     let token = describe::configured_token(config);
@@ -499,6 +502,7 @@ fn parts(
         status: Status {
             describe,
             limits,
+            rules: rules(config),
             clock,
             traffic,
             store: kept,
@@ -550,16 +554,16 @@ fn describing(config: &Arc<Config>, store: Store, issuer: String) -> Describe {
     Arc::new(move || describe::described(&config, &store, &issuer))
 }
 
-fn limits(config: &Config) -> Limits {
+fn rules(config: &Config) -> limit::Settings {
     let security = &config.security;
-    Limits::new(limit::Settings {
+    limit::Settings {
         per_minute: security.rate_limit_per_minute,
         burst: security.rate_limit_burst,
         concurrent: security.concurrent_requests_per_ip,
         failed_window: security.failed_auth_window,
         failed_max: security.failed_auth_max_attempts,
         failed_block: security.failed_auth_block,
-    })
+    }
 }
 
 fn traffic(

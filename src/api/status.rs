@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     api::{error::ApiError, exchange::Exchange, json},
     clock::Clock,
-    limit::{Client, Limits},
+    limit::{self, Client, Limits},
     store::Store,
     traffic::Traffic,
 };
@@ -89,6 +89,7 @@ pub type Describe = Arc<dyn Fn() -> Result<Described, serde_json::Error> + Send 
 pub struct Status {
     pub describe: Describe,
     pub limits: Limits,
+    pub rules: limit::Settings,
     pub clock: Clock,
     pub traffic: Traffic,
     pub store: Store,
@@ -132,6 +133,12 @@ struct Security {
     protected_routes: [&'static str; 3],
     require_bearer_auth: bool,
     bearer_token_present: bool,
+    rate_limit_per_minute: u32,
+    rate_limit_burst: u32,
+    concurrent_requests_per_ip: u32,
+    failed_auth_window_seconds: u64,
+    failed_auth_max_attempts: u32,
+    failed_auth_block_seconds: u64,
     tracked_clients: usize,
     blocked_clients: usize,
     active_clients: usize,
@@ -192,7 +199,7 @@ async fn show(State(status): State<Status>, exchange: Exchange) -> Result<Respon
     let now = status.clock.instant();
     let (counts, you) =
         (status.limits.counts(now), status.limits.snapshot(Client::from(exchange.client), now));
-    let log = status.traffic.stats();
+    let (log, rules) = (status.traffic.stats(), status.rules);
     let document = Document {
         object: "relay.status",
         app_name: "AIRelays",
@@ -204,6 +211,12 @@ async fn show(State(status): State<Status>, exchange: Exchange) -> Result<Respon
             protected_routes: ["/v1/*", "/no-tools/v1/*", "/admin/*"],
             require_bearer_auth: status.requires_token,
             bearer_token_present: described.has_token,
+            rate_limit_per_minute: rules.per_minute,
+            rate_limit_burst: rules.burst,
+            concurrent_requests_per_ip: rules.concurrent,
+            failed_auth_window_seconds: rules.failed_window.as_secs(),
+            failed_auth_max_attempts: rules.failed_max,
+            failed_auth_block_seconds: rules.failed_block.as_secs(),
             tracked_clients: counts.tracked,
             blocked_clients: counts.blocked,
             active_clients: counts.active,

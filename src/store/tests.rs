@@ -300,6 +300,36 @@ fn of_python(dir: &Path) {
     }
 }
 
+/// One that is none of a file, and one that stands there twice.
+fn odd_rows_of_python(dir: &Path) {
+    let id = format!("file_{}", "c".repeat(32));
+    fs::create_dir(dir.join("uploads").join(&id)).expect("made");
+    let db = Connection::open(dir.join("state.sqlite3")).expect("opened");
+    db.execute_batch(&format!(
+        "INSERT INTO files VALUES ('{id}', 'd', 'assistants', 'text/plain', 7, '', 4, NULL);
+         ALTER TABLE conversations RENAME TO older;
+         CREATE TABLE conversations(id TEXT, metadata_json TEXT, seed_items_json TEXT,
+            latest_response_id TEXT, created_at INTEGER, updated_at INTEGER);
+         INSERT INTO conversations SELECT * FROM older;
+         INSERT INTO conversations SELECT * FROM older;"
+    ))
+    .expect("written");
+}
+
+/// What is odd is left out, and the rest is there.
+#[tokio::test]
+async fn odd_rows_of_the_python_program_cost_only_themselves() {
+    let home = tempfile::tempdir().expect("directory");
+    of_python(home.path());
+    odd_rows_of_python(home.path());
+    let left = home.path().join(".airelays-former-left");
+    fs::create_dir(&left).expect("made");
+    let store = store_in(home.path(), &clock());
+    let figures = store.figures().await.expect("taken over");
+    assert_eq!((figures.files, figures.conversations), (1, 1));
+    assert!(!left.exists(), "what a killed program left is cleared away");
+}
+
 fn everything_in(dir: &Path) -> Vec<(String, Vec<u8>, std::time::SystemTime)> {
     let of = |path: &Path| {
         let name = path.display().to_string();

@@ -259,8 +259,9 @@ impl Writer {
         if self.connection.is_none() {
             let opened = schema::open(&self.settings, self.clock.unix())?;
             self.connection = Some(opened);
-            self.is_open.store(true, Ordering::Release);
+            // Nobody reads what another run has left unfinished.
             self.sweep();
+            self.is_open.store(true, Ordering::Release);
         }
         self.connection.as_ref().ok_or_else(|| Unavailable::because(What::Refused))
     }

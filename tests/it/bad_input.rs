@@ -198,11 +198,7 @@ async fn wrong_methods_are_told_the_right_ones() {
     let relay = Relay::start().await;
     for (path, methods, allow) in [
         ("/v1/responses", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"], "POST"),
-        (
-            "/no-tools/v1/chat/completions",
-            ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"],
-            "POST",
-        ),
+        ("/no-tools/v1/completions", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"], "POST"),
         ("/v1/models", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"], "GET,HEAD"),
         ("/v1/models/x", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"], "GET,HEAD"),
         ("/v1/relay/status", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"], "GET,HEAD"),

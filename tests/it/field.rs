@@ -861,7 +861,8 @@ async fn one_list_of_models_serves_everybody() {
     let relay = Relay::start().await;
     let both = relay.get("/v1/models?client_version=0.200.0").await.json();
     let [data, models] = ["data", "models"].map(|name| list(&both[name]));
-    assert!(data.iter().any(|model| model["id"] == MODEL) && data.len() == models.len());
+    assert!(data.iter().any(|model| model["id"] == MODEL) && data.len() == models.len() + 1);
+    assert_eq!(data.last().expect("what no catalogue has")["id"], "gpt-image-2");
     for (model, entry) in data.iter().zip(models) {
         assert_eq!((&model["id"], text(&model["object"])), (&entry["slug"], "model"));
         assert!(model["created"].is_i64() && model["owned_by"].is_string(), "{model}");

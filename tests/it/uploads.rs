@@ -308,3 +308,46 @@ async fn an_upload_is_logged_without_its_content() {
         crate::harness::log::records(home.path()).iter().map(Value::to_string).collect::<String>();
     assert!(text.contains("a.txt") && !text.contains("the content of the file"));
 }
+
+/// A name is a label, and an id is one or it is none: neither is ever a path.
+#[tokio::test]
+async fn odd_names_and_ids_lead_nowhere() {
+    let relay = Relay::start().await;
+    for name in ["../../x", "/etc/passwd", "CON", "..", "a;b='c'", "%2e%2e%2fx", "\u{202e}txt.exe"]
+    {
+        let made = uploaded(&relay, &[file(name, "text/plain", b"x")]).await;
+        assert_eq!(made["filename"], *name);
+        let content = format!("/v1/files/{}/content", made["id"].as_str().expect("an id"));
+        assert_eq!(relay.get(&content).await.text(), "x");
+    }
+    let long = "n".repeat(256);
+    for name in ["a\u{0}b", "a\tb", "a\u{7f}", &long] {
+        let reply = relay.ask(&upload("/v1/files", &[file(name, "text/plain", b"x")])).await;
+        assert_eq!(reply.refusal().status, 400, "{name:?}");
+    }
+    let hostile = format!("file_{}", "g".repeat(32));
+    for id in ["..%2f..%2frelay-token", "x'%20OR%20'1'='1", "%00", "file_", &hostile, "..."] {
+        for path in [format!("/v1/files/{id}"), format!("/v1/files/{id}/content")] {
+            assert_eq!(relay.get(&path).await.refusal().status, 404, "{path}");
+            assert_eq!(delete(&relay, &format!("/v1/files/{id}")).await.refusal().status, 404);
+        }
+    }
+    assert_eq!(n_contents(&relay), 7);
+    assert!(relay.path(".airelays/relay.sqlite3").exists());
+}
+
+#[tokio::test]
+async fn many_uploads_at_the_edge_stay_within_the_quota() {
+    let relay = Setup::new().set("AIRELAYS_MAX_TOTAL_UPLOAD_BYTES", "1000000").start().await;
+    let content = vec![b'x'; 150_000];
+    let fields = [file("a.bin", "", &content)];
+    let ask = upload("/v1/files", &fields);
+    let uploads = (0..20).map(|_| relay.ask(&ask));
+    let replies = futures_util::future::join_all(uploads).await;
+    let kept = replies.iter().filter(|reply| reply.status == 200).count();
+    assert!((1..=6).contains(&kept), "{kept}");
+    assert!(replies.iter().all(|reply| [200, 413].contains(&reply.status)));
+    assert_eq!(n_contents(&relay), kept);
+    let after = relay.ask(&ask).await.status;
+    assert_eq!(after == 200, kept < 6, "what was refused takes no room");
+}

@@ -19,6 +19,8 @@ use crate::{
 const PURPOSES: &[&str] = &["assistants", "batch", "evals", "fine-tune", "user_data", "vision"];
 /// How long a file may live that does not live for ever, in seconds.
 const LIFETIMES: std::ops::RangeInclusive<i64> = 3600..=2_592_000;
+/// The longest name of a file, in bytes, as file systems have it.
+const NAME: usize = 255;
 /// The longest value of a field of the form, in bytes.
 const FIELD: usize = 4096;
 /// How many fields a form may have that nobody knows.
@@ -106,8 +108,11 @@ impl Form {
             return Err(bad("file", "The form has more than one `file`.").into());
         }
         field.file_name().unwrap_or("upload.bin").clone_into(&mut self.filename);
-        if self.filename.len() > FIELD {
-            return Err(bad("file", "The name of the file is too long.").into());
+        if self.filename.len() > NAME || self.filename.contains(char::is_control) {
+            let message = format!(
+                "The name of the file must have at most {NAME} bytes and no control characters."
+            );
+            return Err(bad("file", message).into());
         }
         let kind = field.content_type().unwrap_or(TYPE);
         let is_sound = kind.len() < 256 && HeaderValue::try_from(kind).is_ok();
