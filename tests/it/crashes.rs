@@ -200,8 +200,9 @@ const ON_A_SMALL_DISK: &str = r#"
     rm "$1/filler"
     touch "$3/freed"
     until [ -e "$3/end" ]; do sleep 0.05; done
-    touch "$3/ended"
     kill $!
+    wait $! || true
+    touch "$3/ended"
     "#;
 
 /// A real disk, in a world of its own, with nothing left on it.

@@ -429,8 +429,9 @@ async fn a_disk_without_room_costs_no_login() {
         rm "$1/filler"
         touch "$3/freed"
         until [ -e "$3/end" ]; do sleep 0.05; done
-        cp "$1/auth.json" "$3/auth.json"
         kill $!
+        wait $! || true
+        cp "$1/auth.json" "$3/auth.json"
     "#;
     let serve = place.serve();
     let mut command = std::process::Command::new(own_world[0]);
