@@ -18,7 +18,9 @@ use tokio::time::sleep;
 
 use crate::{
     harness::{
-        MODEL, TOKEN, eventually,
+        MODEL, TOKEN,
+        disk::SmallDisk,
+        eventually,
         http::{Ask, Connection, Reply},
         place::Place,
         program::Program,
@@ -186,64 +188,21 @@ async fn what_was_acknowledged_is_there_after_any_kill() {
     );
 }
 
-/// Starts the relay on a small disk, and does with the disk what files in the third folder say.
-const ON_A_SMALL_DISK: &str = r#"
-    set -e
-    mount -t tmpfs -o size=4m,mode=700 tmpfs "$1"
-    cp -p "$2" "$1/auth.json"
-    "$0" serve --port 0 --data-dir "$1" &
-    until [ -e "$3/fill" ]; do sleep 0.05; done
-    cat /dev/zero > "$1/filler" 2>/dev/null || true
-    touch "$3/filled"
-    until [ -e "$3/free" ]; do sleep 0.05; done
-    ls "$1/files" > "$3/names"
-    rm "$1/filler"
-    touch "$3/freed"
-    until [ -e "$3/end" ]; do sleep 0.05; done
-    kill $!
-    wait $! || true
-    touch "$3/ended"
-    "#;
-
 /// A real disk, in a world of its own, with nothing left on it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_without_room_keeps_nothing_by_halves() {
-    let own_world = ["unshare", "--user", "--map-root-user", "--mount"];
-    let mut tried = std::process::Command::new(own_world[0]);
-    let tried =
-        tried.args(&own_world[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status();
-    if !tried.is_ok_and(|status| status.success()) {
+    let place = Place::new().await;
+    let Some(mut disk) = SmallDisk::with_relay(&place, "4m") else {
         println!("nobody may mount here, so no disk was filled");
         return;
-    }
-    let place = Place::new().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let disk = folder.path().join("disk");
-    fs::create_dir(&disk).expect("made");
-    let serve = place.serve();
-    let mut command = std::process::Command::new(own_world[0]);
-    command.args(&own_world[1..]).args([
-        "/bin/sh",
-        "-c",
-        ON_A_SMALL_DISK,
-        env!("CARGO_BIN_EXE_airelays"),
-    ]);
-    command.arg(&disk).arg(place.login_file()).arg(folder.path());
-    command.env_clear().env("PATH", std::env::var("PATH").expect("a path"));
-    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("AIRELAYS_RATE_LIMIT_BURST", "1000");
-    let mut relay = Program::spawn(command);
-    let address = relay.address();
-    let reaches = async |mark: &str, next: &str| {
-        fs::write(folder.path().join(mark), "").expect("marked");
-        eventually(next, || folder.path().join(next).exists()).await;
     };
+    let address = disk.address();
     let upload_of = async |length: usize| {
         let form = upload("/v1/files", &[file("a.bin", "", &vec![7; length])]);
         Connection::try_ask(address, &form.bytes()).await.expect("an answer")
     };
     assert_eq!(upload_of(1000).await.status, 200);
-    reaches("fill", "filled").await;
+    disk.fill().await;
     for length in [10, 400_000] {
         let line = upload_of(length).await.refusal().line();
         assert_eq!(line, "503 server_error storage_unavailable");
@@ -256,9 +215,8 @@ async fn a_disk_without_room_keeps_nothing_by_halves() {
     let answer = ask(address, &Ask::post("/v1/responses", hello)).await.expect("an answer");
     assert_eq!(answer.status, 200, "who keeps nothing needs no room");
     assert_eq!(get(address, "/v1/files").await.json()["data"].as_array().map(Vec::len), Some(1));
-    reaches("free", "freed").await;
-    let names = fs::read_to_string(folder.path().join("names")).expect("listed");
-    assert_eq!(names.lines().count(), 1, "nothing is left of what did not fit: {names}");
+    let names = disk.free().await;
+    assert_eq!(names.len(), 1, "nothing is left of what did not fit: {names:?}");
     assert_eq!(upload_of(100_000).await.status, 200);
-    reaches("end", "ended").await;
+    disk.end().await;
 }

@@ -5,6 +5,7 @@
 //! long after it should have come.
 
 pub mod dialect;
+pub mod disk;
 pub mod http;
 pub mod log;
 pub mod place;

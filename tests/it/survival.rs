@@ -20,12 +20,13 @@ use tokio::{io::AsyncWriteExt, time::sleep};
 use crate::harness::{
     TOKEN,
     dialect::Dialect::Chat,
+    disk::SmallDisk,
     eventually,
     http::{Answering, Ask, Connection, Reply},
     log,
     place::Place,
     process::{RENEWING, is_renewing, renewing_for},
-    program::{Program, command, is_ignored},
+    program::{command, is_ignored},
     within,
 };
 
@@ -405,49 +406,14 @@ async fn a_clock_that_is_wrong_costs_no_login() {
 /// A real disk, in a world of its own, with nothing left on it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_without_room_costs_no_login() {
-    let own_world = ["unshare", "--user", "--map-root-user", "--mount"];
-    let mut tried = std::process::Command::new(own_world[0]);
-    let tried =
-        tried.args(&own_world[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status();
-    if !tried.is_ok_and(|status| status.success()) {
+    let place = Place::new().await;
+    let Some(mut disk) = SmallDisk::with_relay(&place, "400k") else {
         println!("nobody may mount here, so no disk was filled");
         return;
-    }
-    let place = Place::new().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let disk = folder.path().join("disk");
-    fs::create_dir(&disk).expect("made");
-    let script = r#"
-        set -e
-        mount -t tmpfs -o size=400k,mode=700 tmpfs "$1"
-        cp -p "$2" "$1/auth.json"
-        "$0" serve --port 0 --data-dir "$1" &
-        until [ -e "$3/fill" ]; do sleep 0.05; done
-        cat /dev/zero > "$1/filler" 2>/dev/null || true
-        touch "$3/filled"
-        until [ -e "$3/free" ]; do sleep 0.05; done
-        rm "$1/filler"
-        touch "$3/freed"
-        until [ -e "$3/end" ]; do sleep 0.05; done
-        kill $!
-        wait $! || true
-        cp "$1/auth.json" "$3/auth.json"
-    "#;
-    let serve = place.serve();
-    let mut command = std::process::Command::new(own_world[0]);
-    command.args(&own_world[1..]).args(["/bin/sh", "-c", script, env!("CARGO_BIN_EXE_airelays")]);
-    command.arg(&disk).arg(place.login_file()).arg(folder.path());
-    command.env_clear().env("PATH", std::env::var("PATH").expect("a path"));
-    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("AIRELAYS_RATE_LIMIT_BURST", "1000");
-    let mut relay = Program::spawn(command);
-    let address = relay.address();
-    let reaches = async |mark: &str, next: &str| {
-        fs::write(folder.path().join(mark), "").expect("marked");
-        eventually(next, || folder.path().join(next).exists()).await;
     };
+    let address = disk.address();
     assert_eq!(place.say_hello(address).await.status, 200);
-    reaches("fill", "filled").await;
+    disk.fill().await;
     place.simulator.expire_access_tokens();
     for _ in 0..3 {
         let reply = place.say_hello(address).await;
@@ -456,10 +422,10 @@ async fn a_disk_without_room_costs_no_login() {
         assert_eq!(told, "The stored ChatGPT login could not be written.");
     }
     assert_eq!(place.simulator.counters().refreshes, 0, "no token was spent");
-    reaches("free", "freed").await;
+    disk.free().await;
     assert_eq!(place.say_hello(address).await.status, 200);
     assert_eq!(place.say_hello(address).await.status, 200);
-    reaches("end", "auth.json").await;
+    disk.end().await;
     let counters = place.simulator.counters();
     assert_eq!((counters.refreshes, counters.spent_refreshes), (1, 0));
 }
