@@ -453,7 +453,7 @@ fn parts(
     Inner { clock, traffic, redactor, relay, kept, describe }: Inner,
     (leaving, tasks): (CancellationToken, &TaskTracker),
 ) -> router::Parts {
-    let limits = Limits::new(rules(config));
+    let limits = limits(config);
     let dialogues = Dialogues::new(kept.clone(), config.responses.stateful);
     let background = Background::new(dialogues.clone(), clock.clone(), tasks.clone());
     let token = describe::configured_token(config);
@@ -492,7 +492,7 @@ fn parts(
         },
         answers: Answers { dialogues: dialogues.clone(), background },
         conversations: Conversations { dialogues },
-        files: Files { store: kept.clone(), max_file: config.uploads.max_upload_bytes },
+        files: Files { store: kept.clone() },
         subscription: Subscription { relay: relay.clone(), clock: clock.clone() },
         models: Models {
             relay,
@@ -502,7 +502,6 @@ fn parts(
         status: Status {
             describe,
             limits,
-            rules: rules(config),
             clock,
             traffic,
             store: kept,
@@ -554,16 +553,16 @@ fn describing(config: &Arc<Config>, store: Store, issuer: String) -> Describe {
     Arc::new(move || describe::described(&config, &store, &issuer))
 }
 
-fn rules(config: &Config) -> limit::Settings {
+fn limits(config: &Config) -> Limits {
     let security = &config.security;
-    limit::Settings {
+    Limits::new(limit::Settings {
         per_minute: security.rate_limit_per_minute,
         burst: security.rate_limit_burst,
         concurrent: security.concurrent_requests_per_ip,
         failed_window: security.failed_auth_window,
         failed_max: security.failed_auth_max_attempts,
         failed_block: security.failed_auth_block,
-    }
+    })
 }
 
 fn traffic(

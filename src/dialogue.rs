@@ -20,7 +20,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     object::Object,
-    store::{Answer, File, Item, Kept, Kind, Outcome, Store, Unavailable},
+    store::{Answer, ChainEnd, File, Item, Kept, Kind, Outcome, Store, Unavailable},
     wire::{
         content::file::{self, Local, LocalFile},
         json::Doc,
@@ -174,14 +174,13 @@ impl Dialogues {
     /// A turn that goes on from the answer `id`.
     async fn after(&self, id: &str) -> Result<Turn, TurnError> {
         let none = || TurnError::NoAnswer { id: id.to_owned() };
-        let answer = self.store.answer(Kind::Response, id).await?.ok_or_else(none)?;
-        if answer.is_open() {
+        let ChainEnd { name, is_open, said } = self.store.end_of(id).await?.ok_or_else(none)?;
+        if is_open {
             return Err(TurnError::Unfinished { id: id.to_owned() });
         }
-        let said = self.store.said_until(id).await?.ok_or_else(none)?;
-        let chain = self.store.chain_of(id).await?.ok_or_else(none)?;
+        let said = said.ok_or_else(none)?;
         let before = memory::list(said.iter().map(|item| &*item.json));
-        Ok(Turn { after: After::Answer { chain }, before })
+        Ok(Turn { after: After::Answer { chain: name }, before })
     }
 
     /// Nobody else has a turn in `conversation` as long as the guard lives.

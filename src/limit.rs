@@ -140,6 +140,7 @@ pub struct Limits(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    settings: Settings,
     rules: Rules,
     /// Held for a few hundred nanoseconds at a time, never across an await.
     sides: Mutex<Sides>,
@@ -161,13 +162,18 @@ impl Sides {
 }
 
 impl Limits {
+    /// What they are.
+    pub fn settings(&self) -> Settings {
+        self.0.settings
+    }
+
     pub fn new(settings: Settings) -> Self {
         Self::with_capacity(settings, CLIENTS)
     }
 
     fn with_capacity(settings: Settings, clients: usize) -> Self {
         let sides = Sides { owner: Table::new(clients), anonymous: Table::new(clients) };
-        Self(Arc::new(Inner { rules: Rules::new(settings), sides: Mutex::new(sides) }))
+        Self(Arc::new(Inner { settings, rules: Rules::new(settings), sides: Mutex::new(sides) }))
     }
 
     /// How much longer this client is blocked. For requests whose token is wrong or missing; a

@@ -69,9 +69,40 @@ impl<'a> Object<'a> {
         self.parsed(name)
     }
 
+    /// Appends the object with `value`, a JSON value, as its member `name`, which is added when
+    /// missing.
+    pub fn write_with(&self, name: &str, value: &[u8], out: &mut Vec<u8>) {
+        let mut separator = b'{';
+        let mut member = |key: &str, raw: &[u8]| {
+            out.push(separator);
+            separator = b',';
+            // A string into memory: neither half can fail.
+            let _ = serde_json::to_writer(&mut *out, key);
+            out.push(b':');
+            out.extend_from_slice(raw);
+        };
+        let mut found = false;
+        for (key, raw) in self.fields() {
+            let is_it = key == name;
+            found |= is_it;
+            member(key, if is_it { value } else { raw.get().as_bytes() });
+        }
+        if !found {
+            member(name, value);
+        }
+        out.push(b'}');
+    }
+
     fn parsed<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
         serde_json::from_str(self.raw(name)?.get()).ok()
     }
+}
+
+/// The object `json` with `value`, a JSON value, as its member `name`. `None` when it is none.
+pub fn with(json: &[u8], name: &str, value: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(json.len() + name.len() + value.len());
+    Object::read(json)?.write_with(name, value, &mut out);
+    Some(out)
 }
 
 /// Names only: the values may be secrets.
@@ -130,6 +161,19 @@ mod tests {
         assert!(object.object("e").expect("nested").flag("f").expect("flag"));
         assert_eq!(object.list("g").expect("list").len(), 2);
         assert!(object.object("g").is_none());
+    }
+
+    #[test]
+    fn a_member_is_set_in_its_place_or_at_the_end() {
+        let set = |json: &str, name| with(json.as_bytes(), name, b"[2]");
+        for (json, name, expected) in [
+            ("{}", "a", r#"{"a":[2]}"#),
+            (r#"{"a":1,"b":"x"}"#, "a", r#"{"a":[2],"b":"x"}"#),
+            (r#"{"a":1}"#, "\"", r#"{"a":1,"\"":[2]}"#),
+        ] {
+            assert_eq!(set(json, name).as_deref(), Some(expected.as_bytes()));
+        }
+        assert_eq!(set("[]", "a"), None);
     }
 
     #[test]

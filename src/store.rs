@@ -30,7 +30,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 pub use self::{
-    answers::{Answer, Kept, Kind, Outcome, ended},
+    answers::{Answer, ChainEnd, Kept, Kind, Outcome, ended},
     conversations::{Conversation, Item, merged},
     files::{Content, File, NewFile, Upload, UploadError},
 };
@@ -124,12 +124,6 @@ pub enum What {
 impl Unavailable {
     fn because(what: What) -> Self {
         Self { what, source: None }
-    }
-
-    /// Whether it comes from this error of the database.
-    fn is(&self, error: &rusqlite::Error) -> bool {
-        let source = self.source.as_ref().and_then(|source| source.downcast_ref());
-        source == Some(error)
     }
 }
 
@@ -244,6 +238,11 @@ impl Store {
         Self(Arc::new(Inner { settings, clock, worker, arriving: Arriving::default() }))
     }
 
+    /// The largest file that is kept, in bytes.
+    pub fn max_file(&self) -> u64 {
+        self.0.settings.max_file
+    }
+
     /// Lets go of the database once all that was begun is on the disk. Waits for that.
     pub async fn close(&self) {
         let store = self.clone();
@@ -280,9 +279,18 @@ impl Store {
         T: Send + 'static,
         W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.write_if(work, |_| true).await
+    }
+
+    /// The same, undone as well if it comes to what is not to stay.
+    async fn write_if<T, W>(&self, work: W, stays: fn(&T) -> bool) -> Result<T, Unavailable>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
         let (tell, told) = oneshot::channel();
         self.0.worker.send(Box::new(move |db| {
-            let done = db.and_then(|db| in_a_savepoint(db, work).map_err(Unavailable::from));
+            let done = db.and_then(|db| in_a_savepoint(db, work, stays).map_err(Unavailable::from));
             let is_done = done.is_ok();
             let reply = move |committed: Result<(), Unavailable>| {
                 // Nobody may be waiting any more; it is done all the same.

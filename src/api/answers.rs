@@ -5,7 +5,7 @@
 
 use axum::{
     Router,
-    extract::{Path, Query, State, rejection::PathRejection},
+    extract::{Query, State},
     response::Response,
     routing::{get, post},
 };
@@ -18,7 +18,7 @@ use crate::{
         extract::JsonBody,
         json, json_of,
         keep::with_metadata,
-        page::{self, Deleted, Lengths},
+        page::{self, Deleted, Id, Lengths, one},
     },
     dialogue::Dialogues,
     store::{self, Answer, Item, Kind, Listed, UnknownCursor},
@@ -51,12 +51,6 @@ pub fn router(answers: Answers) -> Router {
             .route(&format!("{one_chat}/messages"), get(messages));
     }
     router.with_state(answers)
-}
-
-type Id = Result<Path<String>, PathRejection>;
-
-fn one(id: Id) -> String {
-    id.map_or_else(|_| String::new(), |Path(id)| id)
 }
 
 impl Answers {

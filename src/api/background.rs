@@ -16,14 +16,9 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use http::{
-    HeaderName, HeaderValue,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
-};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,8 +32,8 @@ use crate::{
     },
     clock::Clock,
     dialogue::Dialogues,
-    object::Object,
-    store::{self, Answer, Kind},
+    object::{self, Object},
+    store::{self, Answer},
     wire::sse,
 };
 
@@ -117,12 +112,13 @@ impl Background {
         (setting, opening, teller): (Setting, Opening, Teller),
         is_stream: bool,
     ) -> Result<Response, ApiError> {
-        let (answer, asked) =
-            setting.keep.as_ref().and_then(Keep::answer).cloned().ok_or_else(|| {
-                ApiError::broken(&std::io::Error::other("nothing of a background answer is kept"))
-            })?;
-        let body = begun(&answer, setting.keep.as_ref())?;
-        let answer = Answer { body: body.clone(), ..answer };
+        let kept = setting.keep.as_ref().and_then(|keep| Some((keep, keep.answer()?)));
+        let (keep, (answer, asked)) = kept.ok_or_else(|| {
+            ApiError::broken(&std::io::Error::other("nothing of a background answer is kept"))
+        })?;
+        let body = begun(answer, keep)?;
+        let asked = asked.clone();
+        let answer = Answer { body: body.clone(), ..answer.clone() };
         let run = self.admit(&answer.id)?;
         let (all, ours) = (self.clone(), Arc::clone(&run));
         let mut setting = setting;
@@ -350,19 +346,13 @@ fn follow(run: Arc<Run>, after: i64) -> Response {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return None,
                 Err(_) => {
-                    let alive = Bytes::from_static(b": keep-alive\n\n");
-                    return Some((alive, Some((run, at, changed))));
+                    return Some((stream::ALIVE, Some((run, at, changed))));
                 }
             }
         }
     });
     let pieces = futures_util::StreamExt::map(pieces, Ok::<_, std::convert::Infallible>);
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (headers, Body::from_stream(pieces)).into_response()
+    (stream::headers(), Body::from_stream(pieces)).into_response()
 }
 
 enum Next {
@@ -385,7 +375,7 @@ impl Run {
         }
         let new = told.events.iter().skip(at.saturating_sub(told.n_gone));
         let new = new.filter(|(number, _)| *number > after);
-        let events: Vec<u8> = new.flat_map(|(_, event)| event.iter().copied()).collect();
+        let events = new.map(|(_, event)| &**event).collect::<Vec<_>>().concat();
         if !events.is_empty() {
             return Next::Events(events.into(), n_all);
         }
@@ -393,15 +383,14 @@ impl Run {
     }
 }
 
-/// The response object of an answer that nobody has begun to make.
-fn begun(answer: &Answer, keep: Option<&Keep>) -> Result<String, ApiError> {
+/// The response object of an answer that nobody has begun to make. `keep` says the rest.
+fn begun(answer: &Answer, keep: &Keep) -> Result<String, ApiError> {
     #[derive(Serialize)]
     struct Begun<'a> {
         id: &'a str,
         object: &'static str,
         created_at: i64,
         status: &'static str,
-        background: bool,
         error: Option<()>,
         incomplete_details: Option<()>,
         instructions: Option<()>,
@@ -409,23 +398,17 @@ fn begun(answer: &Answer, keep: Option<&Keep>) -> Result<String, ApiError> {
         model: &'a str,
         output: [(); 0],
         parallel_tool_calls: bool,
-        previous_response_id: Option<&'a str>,
-        store: bool,
         temperature: Option<()>,
         top_p: Option<()>,
         tool_choice: &'static str,
         tools: [(); 0],
         usage: Option<()>,
-        metadata: &'a RawValue,
     }
-    debug_assert_eq!(answer.kind, Kind::Response, "chats have no background");
-    let metadata = serde_json::from_str(&answer.metadata).map_err(|it| ApiError::broken(&it))?;
     let begun = Begun {
         id: &answer.id,
         object: "response",
         created_at: answer.created_at,
         status: "queued",
-        background: true,
         error: None,
         incomplete_details: None,
         instructions: None,
@@ -433,23 +416,15 @@ fn begun(answer: &Answer, keep: Option<&Keep>) -> Result<String, ApiError> {
         model: &answer.model,
         output: [],
         parallel_tool_calls: true,
-        previous_response_id: answer.previous.as_deref(),
-        store: true,
         temperature: None,
         top_p: None,
         tool_choice: "auto",
         tools: [],
         usage: None,
-        metadata,
     };
     let begun = serde_json::to_vec(&begun).map_err(|error| ApiError::broken(&error))?;
-    let members = keep.map(Keep::members).into_iter().flatten();
-    let whole = members.fold(begun, |object, (name, value)| {
-        let mut next = Vec::with_capacity(object.len() + value.len());
-        if let Some(object) = Object::read(&object) {
-            crate::wire::reply::items::write_with(&object, name, value, &mut next);
-        }
-        next
-    });
-    Ok(String::from_utf8_lossy(&whole).into_owned())
+    let with = |begun: Vec<u8>, (name, value): &(&str, Vec<u8>)| {
+        object::with(&begun, name, value).unwrap_or(begun)
+    };
+    Ok(String::from_utf8_lossy(&keep.members().iter().fold(begun, with)).into_owned())
 }

@@ -4,7 +4,7 @@
 
 use axum::{
     Router,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{Path, State},
     response::Response,
     routing::{get, post},
 };
@@ -18,7 +18,7 @@ use crate::{
         error::ApiError,
         extract::JsonBody,
         json,
-        page::{self, Deleted, Lengths},
+        page::{self, Deleted, Id, Lengths, one},
     },
     dialogue::Dialogues,
     store::{self, Conversation, Item},
@@ -82,12 +82,6 @@ impl TryFrom<Conversation> for Document {
     }
 }
 
-type Id<T> = Result<Path<T>, PathRejection>;
-
-fn one(id: Id<String>) -> String {
-    id.map_or_else(|_| String::new(), |Path(id)| id)
-}
-
 fn both(ids: Id<(String, String)>) -> (String, String) {
     ids.map_or_else(|_| <_>::default(), |Path(ids)| ids)
 }
@@ -110,7 +104,7 @@ async fn create(
 
 async fn retrieve(
     State(conversations): State<Conversations>,
-    id: Id<String>,
+    id: Id,
 ) -> Result<Response, ApiError> {
     let id = one(id);
     let found = conversations.dialogues.store().conversation(&id).await?;
@@ -119,7 +113,7 @@ async fn retrieve(
 
 async fn update(
     State(conversations): State<Conversations>,
-    id: Id<String>,
+    id: Id,
     JsonBody { exchange: _, bytes }: JsonBody,
 ) -> Result<Response, ApiError> {
     let id = one(id);
@@ -145,10 +139,7 @@ async fn update(
     Ok(response)
 }
 
-async fn delete(
-    State(conversations): State<Conversations>,
-    id: Id<String>,
-) -> Result<Response, ApiError> {
+async fn delete(State(conversations): State<Conversations>, id: Id) -> Result<Response, ApiError> {
     let id = one(id);
     if !conversations.dialogues.store().delete_conversation(&id).await? {
         return Err(ApiError::unknown_conversation(&id));
@@ -158,7 +149,7 @@ async fn delete(
 
 async fn list_items(
     State(conversations): State<Conversations>,
-    id: Id<String>,
+    id: Id,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let id = one(id);
@@ -171,7 +162,7 @@ async fn list_items(
 
 async fn add_items(
     State(conversations): State<Conversations>,
-    id: Id<String>,
+    id: Id,
     JsonBody { exchange: _, bytes }: JsonBody,
 ) -> Result<Response, ApiError> {
     let id = one(id);

@@ -31,6 +31,7 @@ use crate::{
     roster::RosterError,
     slot::{health::Why, policy::NoPolicy, pool::Look, verdict::Verdict},
     store::{self, UploadError, What},
+    traffic::Record,
     transport::chain,
     upstream::failure::{Deadline, Failure, Fault, Refusal, UsageLimit},
     wire::{
@@ -432,6 +433,15 @@ impl ApiError {
     /// Why it failed, for the log.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
+    }
+
+    /// `record` of an answer that ended with this.
+    pub fn outcome(&self, record: Record) -> Record {
+        let record = record.text("outcome", "failed").text("error", self.object());
+        match self.cause() {
+            Some(cause) => record.text("cause", cause.to_owned()),
+            None => record,
+        }
     }
 
     pub fn message(&self) -> &str {

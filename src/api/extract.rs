@@ -5,10 +5,10 @@ mod form;
 
 use axum::{
     body::Body,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
 };
 use bytes::Bytes;
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{HeaderMap, header::CONTENT_TYPE, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 
@@ -32,15 +32,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let (mut parts, body) = request.into_parts();
-        let exchange =
-            <Exchange as axum::extract::FromRequestParts<()>>::from_request_parts(&mut parts, &())
-                .await?;
-        if !is_json(&parts.headers) {
-            return Err(ApiError::not_json());
-        }
-        let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.0);
-        let bytes = encoding::plain(&parts.headers, read(body, limit).await?, limit).await?;
+        let (_, exchange, bytes) = whole(request, is_json, ApiError::not_json).await?;
         exchange.received(bytes.clone()).await;
         Ok(Self { exchange, bytes })
     }
@@ -64,22 +56,32 @@ impl<S: Sync> FromRequest<S> for FormOrJson {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let (mut parts, body) = request.into_parts();
-        let exchange =
-            <Exchange as axum::extract::FromRequestParts<()>>::from_request_parts(&mut parts, &())
-                .await?;
-        let is_form = form::is_form(&parts.headers);
-        if !is_form && !is_json(&parts.headers) {
-            return Err(ApiError::not_form_or_json());
-        }
-        let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.0);
-        let bytes = encoding::plain(&parts.headers, read(body, limit).await?, limit).await?;
-        if !is_form {
+        let is_form_or_json = |headers: &HeaderMap| form::is_form(headers) || is_json(headers);
+        let refused = ApiError::not_form_or_json;
+        let (parts, exchange, bytes) = whole(request, is_form_or_json, refused).await?;
+        if !form::is_form(&parts.headers) {
             return Ok(Self { exchange, content: Content::Json(bytes) });
         }
         exchange.received(bytes.clone()).await;
         Ok(Self { exchange, content: Content::Form(form::parts(parts, bytes).await?) })
     }
+}
+
+/// The head, the exchange and the plain body of a request whose headers are wanted; another is
+/// `refused` before anything of it is read.
+async fn whole(
+    request: Request,
+    is_wanted: fn(&HeaderMap) -> bool,
+    refused: fn() -> ApiError,
+) -> Result<(Parts, Exchange, Bytes), ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let exchange = <Exchange as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await?;
+    if !is_wanted(&parts.headers) {
+        return Err(refused());
+    }
+    let limit = parts.extensions.get::<BodyLimit>().map_or(0, |limit| limit.0);
+    let bytes = encoding::plain(&parts.headers, read(body, limit).await?, limit).await?;
+    Ok((parts, exchange, bytes))
 }
 
 /// The whole of `body`, unless it is announced to be or turns out to be too large.

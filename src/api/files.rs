@@ -12,7 +12,7 @@ mod upload;
 use axum::{
     Router,
     body::Body,
-    extract::{DefaultBodyLimit, Path, State, rejection::PathRejection},
+    extract::{DefaultBodyLimit, State},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -31,7 +31,7 @@ use crate::{
     api::{
         error::ApiError,
         json,
-        page::{self, Deleted, Lengths, List},
+        page::{self, Deleted, Id, Lengths, List, one},
     },
     store::{self, File, Store},
 };
@@ -42,8 +42,6 @@ const LENGTHS: Lengths = Lengths { usual: 10_000, most: 10_000 };
 #[derive(Clone, Debug)]
 pub struct Files {
     pub store: Store,
-    /// In bytes: what is announced to be larger is not even read.
-    pub max_file: u64,
 }
 
 pub fn router(files: Files) -> Router {
@@ -102,18 +100,12 @@ async fn list(State(files): State<Files>, uri: Uri) -> Result<Response, ApiError
     json(&List::new(data, listed.has_more, |file| file.id.clone()))
 }
 
-async fn retrieve(
-    State(files): State<Files>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Response, ApiError> {
+async fn retrieve(State(files): State<Files>, id: Id) -> Result<Response, ApiError> {
     json(&Document::from(files.known(id).await?))
 }
 
-async fn delete(
-    State(files): State<Files>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Response, ApiError> {
-    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
+async fn delete(State(files): State<Files>, id: Id) -> Result<Response, ApiError> {
+    let id = one(id);
     if !files.store.delete_file(&id).await? {
         return Err(ApiError::unknown_file(&id));
     }
@@ -122,7 +114,7 @@ async fn delete(
 
 async fn content(
     State(files): State<Files>,
-    id: Result<Path<String>, PathRejection>,
+    id: Id,
     asked: HeaderMap,
 ) -> Result<Response, ApiError> {
     let file = files.known(id).await?;
@@ -152,8 +144,8 @@ async fn content(
 }
 
 impl Files {
-    async fn known(&self, id: Result<Path<String>, PathRejection>) -> Result<File, ApiError> {
-        let id = id.map_or_else(|_| String::new(), |Path(id)| id);
+    async fn known(&self, id: Id) -> Result<File, ApiError> {
+        let id = one(id);
         let file = self.store.file(&id).await?;
         file.ok_or_else(|| ApiError::unknown_file(&id))
     }

@@ -5,20 +5,6 @@
 
 use std::{convert::Infallible, pin::Pin, sync::Arc};
 
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    response::{IntoResponse, Response},
-    routing::post,
-};
-use bytes::Bytes;
-use futures_util::stream::unfold;
-use http::{
-    HeaderValue,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
-};
-
 use crate::{
     api::{
         disclosure::disclose,
@@ -40,6 +26,15 @@ use crate::{
         reject::Reject,
     },
 };
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use futures_util::stream::unfold;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -156,9 +151,7 @@ impl Images {
         let body = unfold(events, Events::next);
         let mut response = Body::from_stream(body).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        headers.extend(stream::headers());
         disclose(&ignored, headers);
         Ok(response)
     }
@@ -200,7 +193,7 @@ impl Events {
                     () = leaving.cancelled() => Err(ApiError::leaving()),
                     () = silence => {
                         self.stage = Stage::Making(making);
-                        return Some((Ok(Bytes::from_static(b": keep-alive\n\n")), self));
+                        return Some((Ok(stream::ALIVE), self));
                     }
                 }
             }
@@ -239,22 +232,13 @@ enum Outcome {
 impl Drop for Ending {
     fn drop(&mut self) {
         let record = self.exchange.record(Phase::OutboundResponse).number("status_code", 200);
-        let record = match self.exchange.story.slot() {
-            Some(slot) => record.text("slot_id", slot.to_string()),
-            None => record,
-        };
+        let record = stream::with_slot(&self.exchange, record);
         let record = match &self.outcome {
             Outcome::Unfinished => record.text("outcome", "unfinished"),
             Outcome::Completed { bytes } => record
                 .text("outcome", "completed")
                 .number("bytes", i64::try_from(*bytes).unwrap_or(i64::MAX)),
-            Outcome::Failed(error) => {
-                let record = record.text("outcome", "failed").text("error", error.object());
-                match error.cause() {
-                    Some(cause) => record.text("cause", cause.to_owned()),
-                    None => record,
-                }
-            }
+            Outcome::Failed(error) => error.outcome(record),
         };
         self.exchange.traffic.hand_over(record);
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use crate::{
     api::error::ApiError,
     dialogue::{Dialogues, Ended, Turn},
-    object::Object,
+    object::{self, Object},
     store::{Answer, Item},
     wire::{
         reply::{
@@ -102,10 +102,5 @@ fn text(json: &[u8]) -> String {
 
 /// A chat completion as it is kept: with what its client said about it.
 pub fn with_metadata(completion: &[u8], metadata: &str) -> String {
-    let mut whole = Vec::with_capacity(completion.len() + metadata.len());
-    if let Some(object) = Object::read(completion) {
-        let metadata = metadata.as_bytes();
-        crate::wire::reply::items::write_with(&object, "metadata", metadata, &mut whole);
-    }
-    text(&whole)
+    text(&object::with(completion, "metadata", metadata.as_bytes()).unwrap_or_default())
 }

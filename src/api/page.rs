@@ -1,6 +1,9 @@
 //! Pages of lists, as the platform has them: `after`, `limit` and `order` in the query.
 
-use axum::{extract::Query, response::Response};
+use axum::{
+    extract::{Path, Query, rejection::PathRejection},
+    response::Response,
+};
 use http::Uri;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -10,6 +13,13 @@ use crate::{
     store::{Item, Order, Page},
     wire::reject::Reject,
 };
+
+/// The id in a path. What is not even text is the id of nothing.
+pub type Id<T = String> = Result<Path<T>, PathRejection>;
+
+pub fn one(id: Id) -> String {
+    id.map_or_else(|_| String::new(), |Path(id)| id)
+}
 
 /// How long pages are where nobody says it, and at most.
 #[derive(Clone, Copy, Debug)]

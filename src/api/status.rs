@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     api::{error::ApiError, exchange::Exchange, json},
     clock::Clock,
-    limit::{self, Client, Limits},
+    limit::{Client, Limits},
     store::Store,
     traffic::Traffic,
 };
@@ -89,7 +89,6 @@ pub type Describe = Arc<dyn Fn() -> Result<Described, serde_json::Error> + Send 
 pub struct Status {
     pub describe: Describe,
     pub limits: Limits,
-    pub rules: limit::Settings,
     pub clock: Clock,
     pub traffic: Traffic,
     pub store: Store,
@@ -199,7 +198,7 @@ async fn show(State(status): State<Status>, exchange: Exchange) -> Result<Respon
     let now = status.clock.instant();
     let (counts, you) =
         (status.limits.counts(now), status.limits.snapshot(Client::from(exchange.client), now));
-    let (log, rules) = (status.traffic.stats(), status.rules);
+    let (log, rules) = (status.traffic.stats(), status.limits.settings());
     let document = Document {
         object: "relay.status",
         app_name: "AIRelays",

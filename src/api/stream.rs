@@ -22,7 +22,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use http_body::Frame;
@@ -121,8 +121,19 @@ pub fn error_event(error: &ApiError, number: i64) -> String {
     )
 }
 
+/// The headers of a stream of events.
+pub fn headers() -> HeaderMap {
+    let fixed = HeaderValue::from_static;
+    let headers = [
+        (CONTENT_TYPE, fixed("text/event-stream; charset=utf-8")),
+        (CACHE_CONTROL, fixed("no-cache")),
+        (HeaderName::from_static("x-accel-buffering"), fixed("no")),
+    ];
+    headers.into_iter().collect()
+}
+
 /// Says that something is still there.
-const ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+pub const ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// What a streamed answer stands in.
 #[derive(Debug)]
@@ -170,9 +181,7 @@ pub async fn respond(
     let stream = Stream { state, teller, keep, keep_alive, leaving, clock, ending };
     let mut response = Response::new(Body::new(stream));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.extend(self::headers());
     headers.extend(turn);
     disclose(&ignored, headers);
     Ok(response)
@@ -369,13 +378,7 @@ impl Drop for Ending {
                 log_usage(&self.exchange, end);
                 record.text("outcome", "completed")
             }
-            Outcome::Failed(error) => {
-                let record = record.text("outcome", "failed").text("error", error.object());
-                match error.cause() {
-                    Some(cause) => record.text("cause", cause.to_owned()),
-                    None => record,
-                }
-            }
+            Outcome::Failed(error) => error.outcome(record),
         };
         self.exchange.traffic.hand_over(record);
     }
@@ -489,7 +492,7 @@ fn in_stream(exchange: &Exchange, event: Bytes, clock: &Clock) -> Failure {
 }
 
 /// `record` with the slot that serves the exchange, if one does.
-fn with_slot(exchange: &Exchange, record: Record) -> Record {
+pub fn with_slot(exchange: &Exchange, record: Record) -> Record {
     match exchange.story.slot() {
         Some(slot) => record.text("slot_id", slot.to_string()),
         None => record,

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     Item, Listed, Order, Page, Settings, Store, Unavailable, UnknownCursor, conversations, schema,
 };
-use crate::{object::Object, wire::reply::items::write_with};
+use crate::object::{self, Object};
 
 /// What kind of object an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,11 +240,7 @@ pub fn ended(body: &str, status: &str, error: &[u8]) -> String {
     let mut whole = body.as_bytes().to_vec();
     let status = format!("\"{status}\"");
     for (name, value) in [("status", status.as_bytes()), ("error", error)] {
-        let mut next = Vec::with_capacity(whole.len() + value.len());
-        if let Some(object) = Object::read(&whole) {
-            write_with(&object, name, value, &mut next);
-            whole = next;
-        }
+        whole = object::with(&whole, name, value).unwrap_or(whole);
     }
     String::from_utf8(whole).unwrap_or_default()
 }
@@ -256,6 +252,17 @@ struct Chain {
     items: Vec<(Item, bool)>,
     /// Whether nothing of it is gone.
     is_whole: bool,
+}
+
+/// The end of a chain, for whoever goes on from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainEnd {
+    /// What the chain is called: its first answer.
+    pub name: String,
+    /// Whether its last answer is still being made.
+    pub is_open: bool,
+    /// All that was said up to it and by it, in order; `None` if something of that is gone.
+    pub said: Option<Vec<Item>>,
 }
 
 const BACK: &str = "WITH RECURSIVE back (id, previous, conversation, upto, depth) AS (
@@ -337,7 +344,7 @@ impl Store {
     pub async fn keep_turn(&self, outcome: Outcome) -> Result<Kept, Unavailable> {
         let (now, limit) = (self.0.clock.unix(), self.0.settings.max_answers);
         let run = self.0.worker.run();
-        let kept = self.write(move |db| {
+        let keep = move |db: &Connection| {
             if let Some((conversation, items, response)) = &outcome.conversation {
                 let response = response.as_deref();
                 if conversations::append_turn(db, conversation, items, response, now)?.is_none() {
@@ -351,18 +358,12 @@ impl Store {
                     return Ok(Kept::NoPrevious);
                 }
                 if !make_room(db, &answer.id, limit)? {
-                    // Undoes all of it.
-                    return Err(rusqlite::Error::QueryReturnedNoRows);
+                    return Ok(Kept::NoRoom { limit });
                 }
             }
             Ok(Kept::Done)
-        });
-        match kept.await {
-            Err(error) if error.is(&rusqlite::Error::QueryReturnedNoRows) => {
-                Ok(Kept::NoRoom { limit })
-            }
-            kept => kept,
-        }
+        };
+        self.write_if(keep, |kept| *kept == Kept::Done).await
     }
 
     /// The answer `id`, if it is kept.
@@ -371,13 +372,21 @@ impl Store {
         self.read(move |db| find(db, kind, &id)).await
     }
 
-    /// All that was said up to the answer `id` and by it, in order; `None` if something of it is
-    /// gone.
-    pub async fn said_until(&self, id: &str) -> Result<Option<Vec<Item>>, Unavailable> {
+    /// What a turn that goes on from the answer `id` has before it, if there is such an answer.
+    pub async fn end_of(&self, id: &str) -> Result<Option<ChainEnd>, Unavailable> {
         let id = id.to_owned();
-        let chain = self.read(move |db| chain(db, &id)).await?;
-        let items = chain.items.into_iter().map(|(item, _)| item).collect();
-        Ok(chain.is_whole.then_some(items))
+        self.read(move |db| {
+            let sql = "SELECT chain, status FROM answers WHERE id = ?1 AND kind = ?2";
+            let known = db.prepare_cached(sql)?.query_row([&id, Kind::Response.as_str()], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            });
+            let Some((name, status)) = known.optional()? else { return Ok(None) };
+            let Chain { items, is_whole } = chain(db, &id)?;
+            let items = items.into_iter().map(|(item, _)| item).collect();
+            let said = is_whole.then_some(items);
+            Ok(Some(ChainEnd { name, is_open: status == OPEN, said }))
+        })
+        .await
     }
 
     /// A page of what the answer `id` answers, with what was said before as far as it is there.
@@ -405,16 +414,6 @@ impl Store {
                 items.extend(json.map(|json| Item { id, json }));
             }
             Ok(items)
-        })
-        .await
-    }
-
-    /// The chain that the answer `id` belongs to.
-    pub async fn chain_of(&self, id: &str) -> Result<Option<String>, Unavailable> {
-        let id = id.to_owned();
-        self.read(move |db| {
-            let mut query = db.prepare_cached("SELECT chain FROM answers WHERE id = ?1")?;
-            query.query_row([id], |row| row.get(0)).optional()
         })
         .await
     }

@@ -267,14 +267,15 @@ impl Writer {
     }
 }
 
-/// Does `work` so that nothing of it is left if it fails.
+/// Does `work` so that nothing of it is left if it fails, or comes to what is not to stay.
 pub fn in_a_savepoint<T>(
     db: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    stays: fn(&T) -> bool,
 ) -> rusqlite::Result<T> {
     db.execute_batch("SAVEPOINT job")?;
     let done = work(db);
-    let undo = if done.is_ok() { "" } else { "ROLLBACK TO job;" };
+    let undo = if done.as_ref().is_ok_and(stays) { "" } else { "ROLLBACK TO job;" };
     let ended = db.execute_batch(&format!("{undo} RELEASE job"));
     // What went wrong first says more than that nothing is left to be undone.
     let done = done?;

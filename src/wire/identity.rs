@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::{object::Object, wire::reply::items::write_with};
+use crate::object::{self, Object};
 
 /// Members of a response object that say whose it is. None of them can be a client's own: the
 /// relay sends no `user` and no `safety_identifier`.
@@ -31,10 +31,7 @@ pub fn without_owner(raw: &[u8]) -> Option<Vec<u8>> {
     let named: Vec<_> = MEMBERS.iter().copied().filter(|name| object.raw(name).is_some()).collect();
     let mut out: Option<Vec<u8>> = None;
     for name in named {
-        let mut next = Vec::with_capacity(raw.len());
-        let before = out.as_deref().unwrap_or(raw);
-        write_with(&Object::read(before)?, name, b"null", &mut next);
-        out = Some(next);
+        out = Some(object::with(out.as_deref().unwrap_or(raw), name, b"null")?);
     }
     out
 }

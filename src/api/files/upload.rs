@@ -48,8 +48,10 @@ pub async fn upload(
     request: Request,
 ) -> Result<Response, ApiError> {
     let announced = request.body().size_hint().lower();
-    if announced > files.max_file.saturating_add(FORM) {
-        return Err(UploadError::TooLarge { limit: files.max_file }.into());
+    let limit = files.store.max_file();
+    // What is announced to be larger is not even read.
+    if announced > limit.saturating_add(FORM) {
+        return Err(UploadError::TooLarge { limit }.into());
     }
     let multipart = Multipart::from_request(request, &()).await;
     let mut multipart = multipart.map_err(|_| ApiError::no_form())?;

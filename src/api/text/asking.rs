@@ -1,7 +1,7 @@
 //! How a client's body becomes an upstream request, and what is to be kept of its answer.
 //!
-//! A request that names nothing that is kept here is read once. Others are read twice: for what
-//! they mean, and for the upstream, with what was said before and the contents of their files.
+//! A request that names nothing that is kept here is read once. Others are read for what they mean
+//! first, and then for the upstream, with what was said before and the contents of their files.
 
 use std::cell::RefCell;
 
@@ -45,7 +45,8 @@ impl Dialect {
 
 /// What a request names that is kept here.
 struct Named {
-    memory: Memory,
+    /// The request as its client means it.
+    meant: Translated,
     /// By their ids.
     files: Vec<String>,
     items: Vec<String>,
@@ -64,6 +65,8 @@ pub struct Asking<'a> {
     pub now: i64,
 }
 
+const CONVERSATION: &[u8] = b"\"conversation\"";
+
 /// The id of a chat completion that answers this request.
 pub fn chat_id(exchange: &Exchange) -> String {
     let id = exchange.id.as_str();
@@ -80,10 +83,13 @@ impl Asking<'_> {
     pub async fn translated(self, body: &[u8]) -> Result<(Translated, Option<Keep>), ApiError> {
         // Such names show in the bytes already.
         let has = |name: &[u8]| memchr::memmem::find(body, name).is_some();
-        let names_some = has(b"file_id") || has(b"item_reference");
+        let may_name = self.dialogues.keeps()
+            || has(b"file_id")
+            || has(b"item_reference")
+            || has(CONVERSATION);
         let read = || self.read(body, self.plain());
-        let request = (!names_some).then(read).transpose()?;
-        let (request, keep) = match request.filter(|it| self.is_alone(&it.memory)) {
+        let request = (!may_name).then(read).transpose()?;
+        let (request, keep) = match request.filter(|it| it.memory.conversation.is_none()) {
             Some(request) => (request, None),
             None => self.remembering(body).await?,
         };
@@ -102,10 +108,6 @@ impl Asking<'_> {
         Options { keeps: self.dialogues.keeps(), ..Options::PLAIN }
     }
 
-    fn is_alone(&self, memory: &Memory) -> bool {
-        memory.conversation.is_none() && memory.previous.is_none() && !self.is_kept(memory)
-    }
-
     /// Whether the answer is to be kept by its own id.
     fn is_kept(&self, memory: &Memory) -> bool {
         let usual = match self.dialect {
@@ -118,10 +120,13 @@ impl Asking<'_> {
 
     async fn remembering(self, body: &[u8]) -> Result<(Translated, Option<Keep>), ApiError> {
         let named = self.named(body)?;
-        let is_kept = self.is_kept(&named.memory);
-        let turn = self.dialogues.begin(&named.memory).await?;
+        let memory = &named.meant.memory;
+        let is_kept = self.is_kept(memory);
+        let turn = self.dialogues.begin(memory).await?;
         let (items, name) = turn.before().unwrap_or((b"[]", ""));
         let files = self.dialogues.files(named.files, items).await?;
+        // Whether what it means can be said without knowing more.
+        let is_whole = named.items.is_empty() && turn.before().is_none();
         let referred = self.dialogues.items_of(named.items).await?;
         let parsed = |items| Doc::parse(items).map_err(|error| ApiError::broken(&error));
         let (before, referred) = (parsed(items)?, parsed(&referred)?);
@@ -140,9 +145,12 @@ impl Asking<'_> {
         if turn.conversation().is_none() && !is_kept {
             return Ok((request, None));
         }
-        // Read once more for what it means, now that is known what it goes on from.
-        let options = Options { local: true, files: &|_| Some(Local::Reference), ..options };
-        let said = self.read(body, options)?.items();
+        let said = if is_whole {
+            named.meant.items()
+        } else {
+            let options = Options { local: true, files: &|_| Some(Local::Reference), ..options };
+            self.read(body, options)?.items()
+        };
         let said: Vec<_> = said.iter().filter_map(|item| Item::named(item)).collect();
         let members = members(&turn);
         let tools = request.reply.names.clone();
@@ -154,7 +162,7 @@ impl Asking<'_> {
             Kind::Response => said,
             Kind::Chat => messages(body, &id),
         };
-        let answer = self.answer(id, &named.memory, request.model.clone());
+        let answer = self.answer(id, memory, request.model.clone());
         let mut members = own_members(&answer);
         members.extend(keep.members().iter().cloned());
         Ok((request, Some(keep.saying(members).answering(answer, asked))))
@@ -195,8 +203,8 @@ impl Asking<'_> {
             true
         };
         let options = Options { local: true, files: &find, has_item: &has_item, ..self.plain() };
-        let memory = self.read(body, options)?.memory;
-        Ok(Named { memory, files: files.into_inner(), items: items.into_inner() })
+        let meant = self.read(body, options)?;
+        Ok(Named { meant, files: files.into_inner(), items: items.into_inner() })
     }
 
     fn read(self, body: &[u8], options: Options<'_>) -> Result<Translated, Reject> {

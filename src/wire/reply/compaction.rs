@@ -3,12 +3,11 @@
 //! **Invariant:** an answer without a compaction in it is none.
 
 use crate::{
-    object::Object,
+    object::{self, Object},
     wire::{
         event::{Item, read},
         identity::without_owner,
         json::write,
-        reply::items::write_with,
     },
 };
 
@@ -55,9 +54,7 @@ pub fn of_answer(answer: &[u8], made: Made<'_>) -> Option<Vec<u8>> {
     // Whatever else it says stays.
     let known = ["id", "object", "created_at", "output", "usage"];
     for (name, value) in object.fields().filter(|(name, _)| !known.contains(name)) {
-        let before = whole;
-        whole = Vec::with_capacity(before.len());
-        write_with(&Object::read(&before)?, name, value.get().as_bytes(), &mut whole);
+        whole = object::with(&whole, name, value.get().as_bytes())?;
     }
     Some(without_owner(&whole).unwrap_or(whole))
 }

@@ -13,11 +13,11 @@ use std::mem;
 use serde_json::value::RawValue;
 
 use crate::{
-    object::Object,
+    object,
     wire::{
         event::{Delta, EventKind, Item, Part, read},
         json::write,
-        reply::{items::write_with, joined::Joined},
+        reply::joined::Joined,
     },
 };
 
@@ -510,12 +510,7 @@ fn begun(raw: &[u8], item: &Item<'_>) -> Vec<u8> {
     };
     let mut begun = raw.to_vec();
     for (name, value) in [emptied, Some(("status", "\"in_progress\""))].into_iter().flatten() {
-        let mut next = Vec::with_capacity(begun.len());
-        match Object::read(&begun) {
-            Some(object) => write_with(&object, name, value.as_bytes(), &mut next),
-            None => return begun,
-        }
-        begun = next;
+        begun = object::with(&begun, name, value.as_bytes()).unwrap_or(begun);
     }
     begun
 }

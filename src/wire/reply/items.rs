@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::{
-    object::Object,
+    object::{self, Object},
     wire::{
         event::{Delta, EventKind, Item, ItemEvent, read},
         json::write::Array,
@@ -312,12 +312,8 @@ impl Arriving {
             "message" => ("content", self.told.content()?),
             _ => return None,
         };
-        let mut item = Vec::new();
-        write_with(&Object::read(&added)?, member, &value, &mut item);
-        let mut whole = Vec::new();
-        let status = format!("\"{status}\"");
-        write_with(&Object::read(&item)?, "status", status.as_bytes(), &mut whole);
-        Some(whole)
+        let item = object::with(&added, member, &value)?;
+        object::with(&item, "status", format!("\"{status}\"").as_bytes())
     }
 }
 
@@ -347,7 +343,7 @@ fn own_name(item: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
     let mut literal = Vec::new();
     write_string(own, &mut literal);
     let mut out = Vec::new();
-    write_with(&object, "name", &literal, &mut out);
+    object.write_with("name", &literal, &mut out);
     Some(out)
 }
 
@@ -362,7 +358,7 @@ pub fn with_own_names(raw: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
         let before = out.take().unwrap_or_else(|| raw.to_vec());
         let mut next = Vec::with_capacity(before.len());
         if let Some(object) = Object::read(&before) {
-            write_with(&object, member, &renamed, &mut next);
+            object.write_with(member, &renamed, &mut next);
             out = Some(next);
         }
     };
@@ -380,7 +376,7 @@ fn own_choice(choice: &[u8], names: &ToolNames) -> Option<Vec<u8>> {
     let object = Object::read(choice)?;
     let Some(tools) = object.raw("tools") else { return own_name(choice, names) };
     let mut out = Vec::new();
-    write_with(&object, "tools", &own_names(tools.get(), names)?, &mut out);
+    object.write_with("tools", &own_names(tools.get(), names)?, &mut out);
     Some(out)
 }
 
@@ -410,7 +406,7 @@ pub fn with_member(frame: &Frame<'_>, name: &str, value: &[u8]) -> Option<Vec<u8
     }
     out.extend_from_slice(b"data: ");
     let start = out.len();
-    write_with(&object, name, value, &mut out);
+    object.write_with(name, value, &mut out);
     // Data that came in several lines has line ends between its values; one inside a value would
     // have been escaped.
     for byte in out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -418,26 +414,4 @@ pub fn with_member(frame: &Frame<'_>, name: &str, value: &[u8]) -> Option<Vec<u8
     }
     out.extend_from_slice(b"\n\n");
     Some(out)
-}
-
-/// Appends `object` with `value` as its member `name`, which is added when missing.
-pub fn write_with(object: &Object<'_>, name: &str, value: &[u8], out: &mut Vec<u8>) {
-    let mut separator = b'{';
-    let mut member = |key: &str, raw: &[u8]| {
-        out.push(separator);
-        separator = b',';
-        write_string(key, out);
-        out.push(b':');
-        out.extend_from_slice(raw);
-    };
-    let mut found = false;
-    for (key, raw) in object.fields() {
-        let is_it = key == name;
-        found |= is_it;
-        member(key, if is_it { value } else { raw.get().as_bytes() });
-    }
-    if !found {
-        member(name, value);
-    }
-    out.push(b'}');
 }

@@ -14,13 +14,13 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use crate::{
-    object::Object,
+    object::{self, Object},
     wire::{
         event::{EventKind, ResponseEvent, ResponseHead, read},
         identity::{masked, without_owner},
         reply::{
             End, Progress, Unreadable,
-            items::{Items, Noted, with_member, with_own_names, write_with},
+            items::{Items, Noted, with_member, with_own_names},
             unreadable,
         },
         sse::{self, Frame},
@@ -221,9 +221,7 @@ impl Forward {
         let created = created.as_ref().and_then(|created| created.object("response"));
         let mut whole = given.to_vec();
         let mut put = |name: &str, value: &[u8]| {
-            let mut next = Vec::with_capacity(whole.len() + value.len());
-            if let Some(object) = Object::read(&whole) {
-                write_with(&object, name, value, &mut next);
+            if let Some(next) = object::with(&whole, name, value) {
                 whole = next;
             }
         };
@@ -241,7 +239,7 @@ impl Forward {
             && let Cow::Owned(masked) = masked(message)
         {
             let mut clean = Vec::new();
-            write_with(&error, "message", masked.as_bytes(), &mut clean);
+            error.write_with("message", masked.as_bytes(), &mut clean);
             put("error", &clean);
         }
         let whole = mended(&whole, &self.own).unwrap_or(whole);
@@ -283,7 +281,7 @@ fn written(event: &[u8], number: i64) -> Vec<u8> {
     let Some(object) = Object::read(event) else { return Vec::new() };
     let name = object.text("type").unwrap_or_default();
     let mut out = format!("event: {name}\ndata: ").into_bytes();
-    write_with(&object, "sequence_number", number.to_string().as_bytes(), &mut out);
+    object.write_with("sequence_number", number.to_string().as_bytes(), &mut out);
     out.extend_from_slice(b"\n\n");
     out
 }
@@ -379,7 +377,7 @@ fn end(items: &Items, kind: EventKind, frame: &Frame<'_>, own: &Own) -> Result<W
     let rebuilt = Object::read(raw).filter(|_| head.items().is_empty() && !items.is_empty());
     let rebuilt = rebuilt.map(|object| {
         let mut rebuilt = Vec::new();
-        write_with(&object, "output", &items.output(kind), &mut rebuilt);
+        object.write_with("output", &items.output(kind), &mut rebuilt);
         rebuilt
     });
     let mended = mended(rebuilt.as_deref().unwrap_or(raw), own);
@@ -395,11 +393,8 @@ fn end(items: &Items, kind: EventKind, frame: &Frame<'_>, own: &Own) -> Result<W
 fn mended(raw: &[u8], own: &Own) -> Option<Vec<u8>> {
     let nobodys = without_owner(raw);
     let named = with_own_names(nobodys.as_deref().unwrap_or(raw), &own.names).or(nobodys);
-    own.members.iter().fold(named, |object, (name, value)| {
-        let before = object.as_deref().unwrap_or(raw);
-        let mut next = Vec::with_capacity(before.len() + value.len());
-        write_with(&Object::read(before)?, name, value, &mut next);
-        Some(next)
+    own.members.iter().fold(named, |mended, (name, value)| {
+        object::with(mended.as_deref().unwrap_or(raw), name, value)
     })
 }
 
